@@ -1,0 +1,120 @@
+// Decoded records, row by row, in the server's physical shape. Filled by one lane, then read by the
+// server's thread; no thread shares it at the same time (the ring hands it over).
+//
+// A cell is 64 bits that the server takes as a Datum unchanged:
+//   boolean, int2, int4, int8, date (days since 2000-01-01), float4 (its bits, sign-extended from
+//   32), float8 (its bits), time, timestamp, timestamptz (microseconds, the latter two since
+//   2000-01-01 UTC): by value;
+//   text, varchar, bpchar, bytea, json, numeric: a pointer to a varlena with a 4-byte header,
+//   8-aligned, in the arena;  uuid: a pointer to 16 bytes in the arena.
+// pg/datums.cpp proves the layout against the server's macros.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "base/arena.h"
+#include "base/bytes.h"
+#include "base/ids.h"
+
+namespace ke::decode {
+
+using cell = std::uint64_t;
+static_assert(sizeof(void*) == 8, "64-bit platforms only");
+
+enum class cell_state : std::uint8_t {
+    value,
+    null,
+    // The cell points to a NUL-terminated UTF-8 text in the arena, free of NULs inside, for the
+    // type's input function on the server's thread (with the column's typmod).
+    pending,
+};
+
+// 4-byte varlena header, little-endian server: total size with header, shifted left by two.
+inline char* make_varlena(arena& a, std::size_t payload)
+{
+    char* p = a.take(payload + 4);
+    std::uint32_t header = static_cast<std::uint32_t>((payload + 4) << 2);
+    std::memcpy(p, &header, 4);
+    return p;
+}
+
+// One record of Kafka, whether it made rows, none, or a reject.
+struct message_ref {
+    topic_number topic;
+    partition_id partition;
+    message_offset offset;
+    std::int64_t timestamp_ms; // -1: none
+    std::uint32_t first_row;
+    std::uint32_t row_count;
+    std::uint32_t size; // bytes of key and value
+};
+
+// A record that could not be decoded. Texts and bytes live in the arena.
+struct reject {
+    std::uint32_t message;  // index into messages
+    std::int32_t column;    // index into the plan's columns, or -1
+    char sqlstate[6];       // e.g. 22P02
+    std::string_view reason; // primary message
+    std::string_view detail; // or empty
+    bytes key, value;       // absent where the record's were null
+    std::string_view headers; // as the role headers' JSON; empty: none
+};
+
+class rows {
+  public:
+    explicit rows(std::size_t columns) : columns_(columns) {}
+
+    std::size_t columns() const { return columns_; }
+    std::uint32_t row_count() const { return row_count_; }
+
+    // --- written by decoders ---
+    // A new row, every cell null. The pointers hold until the next add_row().
+    struct row {
+        cell* cells;
+        cell_state* states;
+    };
+    row add_row()
+    {
+        std::size_t at = static_cast<std::size_t>(row_count_) * columns_;
+        if (at + columns_ > cells_.size()) {
+            std::size_t n = (at + columns_) * 2;
+            cells_.resize(n);
+            states_.resize(n);
+        }
+        std::memset(states_.data() + at, static_cast<int>(cell_state::null), columns_);
+        ++row_count_;
+        return {cells_.data() + at, states_.data() + at};
+    }
+    // Take back the rows from n on: a message whose third row fails leaves none.
+    void truncate(std::uint32_t n) { row_count_ = n; }
+
+    // --- read by the server ---
+    const cell* cells(std::uint32_t r) const { return cells_.data() + std::size_t{r} * columns_; }
+    const cell_state* states(std::uint32_t r) const
+    {
+        return states_.data() + std::size_t{r} * columns_;
+    }
+
+    void reset()
+    {
+        memory.reset();
+        messages.clear();
+        rejects.clear();
+        row_count_ = 0;
+    }
+
+    arena memory;
+    std::vector<message_ref> messages; // in order of each partition's offsets
+    std::vector<reject> rejects;       // in order of messages
+
+  private:
+    std::size_t columns_;
+    std::uint32_t row_count_ = 0;
+    std::vector<cell> cells_;
+    std::vector<cell_state> states_;
+};
+
+} // namespace ke::decode

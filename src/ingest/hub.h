@@ -1,0 +1,210 @@
+// The face that the server's side sees of everything with threads: no call blocks, none throws, none
+// needs the server. A process has one hub per task (a scan's statement, a worker, the supervisor);
+// what happens on threads comes back through rings and tickets, and rings the hub's bell.
+//
+//   server's thread:  hub, feed, ticket (all calls below)
+//   lane threads:     take messages of their partitions, decode, push chunks        (ingest/lane)
+//   control thread:   one per client: metadata, watermarks, times, group positions  (kafka/control)
+//   reaper threads:   destroy librdkafka handles, however long that takes           (kafka/reaper)
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/doorbell.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "decode/decoder.h"
+#include "decode/plan.h"
+#include "decode/rows.h"
+
+namespace ke::ingest {
+
+// librdkafka properties by their own (dotted) names, with secrets: what a server and a user mapping
+// say together. Two equal lists share a client.
+using properties = std::vector<std::pair<std::string, std::string>>;
+
+// ------------------------------------------------------------------ questions and their answers
+
+struct topic_partition {
+    std::string topic;
+    partition_id partition;
+    friend auto operator<=>(const topic_partition&, const topic_partition&) = default;
+};
+
+struct partition_state {
+    partition_id partition;
+    std::int32_t leader = -1; // broker id; -1: none at the moment
+};
+struct topic_layout {
+    std::string topic;
+    std::vector<partition_state> partitions; // by number
+    std::optional<fault> error;              // e.g. topic_missing
+};
+struct layout {
+    std::string cluster_id; // empty: the broker did not say
+    std::vector<topic_layout> topics; // of a list: in its order; of a pattern: by name
+    std::vector<std::string> near; // for a missing topic: names like it
+};
+
+struct watermarks {
+    topic_partition at;
+    message_offset low;  // first record still there
+    message_offset high; // the next offset to be written; for read_committed the last stable one
+    std::optional<fault> error;
+};
+
+struct resolved_offset {
+    topic_partition at;
+    message_offset offset; // no_offset: nothing found (time beyond the end; nothing committed)
+    std::optional<fault> error;
+};
+
+struct broker_report {
+    std::string cluster_id;
+    std::string librdkafka_version;
+    struct broker {
+        std::int32_t id;
+        std::string host;
+        int port;
+    };
+    std::vector<broker> brokers;
+    std::int32_t controller = -1;
+    std::int64_t latency_us = 0; // of the metadata request
+};
+
+// The answer to a question: not there yet, or there. Taken once. Letting go of a ticket is always
+// allowed; the question is then answered into nothing.
+template <class T>
+class ticket {
+  public:
+    struct shared; // ingest/ticket.h
+    ticket() = default;
+    explicit ticket(std::shared_ptr<shared> s) : shared_(std::move(s)) {}
+    bool pending() const { return shared_ != nullptr; } // asked and not taken
+    bool ready() const noexcept;                        // take() will answer at once
+    result<T> take();                                   // only when ready()
+
+  private:
+    std::shared_ptr<shared> shared_;
+};
+
+// ------------------------------------------------------------------ records
+
+struct start_at {
+    topic_number topic; // index into feed_spec.topics
+    partition_id partition;
+    message_offset next;            // first offset to deliver
+    message_offset end = no_offset; // stop before it; no_offset: never
+};
+
+struct feed_spec {
+    std::vector<std::string> topics;
+    std::vector<start_at> partitions;
+    std::shared_ptr<const decode::row_plan> plan;
+    std::uint32_t chunk_rows = 1024; // a chunk ends at either
+    std::uint32_t chunk_bytes = 256 * 1024;
+    std::uint64_t ring_bytes = 16u << 20; // decoded and not yet taken, over all lanes
+    int lanes = 1;
+};
+
+// How far a chunk brings one partition. next may pass the last record: control records, compaction
+// gaps and a reached end count.
+struct advance {
+    topic_number topic;
+    partition_id partition;
+    message_offset first; // of the chunk's records of it; == next where there are none
+    message_offset next;
+    std::int32_t leader_epoch = -1;
+};
+
+// A run of records of one lane, in order within each partition. Faults come in the same stream:
+// they stand behind every record that was read before them.
+struct chunk {
+    explicit chunk(std::size_t columns) : rows(columns) {}
+    decode::rows rows;
+    std::vector<advance> advances;
+    std::vector<fault> faults;
+    std::uint64_t bytes = 0;        // of keys and values
+    std::int64_t decode_ns = 0;     // lane's time for it
+    std::int64_t fetched_at_us = 0; // monotonic, when its first record was taken
+    std::uint32_t lane = 0;
+};
+
+// Records of some partitions of some topics of one client, decoded by one plan. Owned by the
+// server's thread; destroying it stops the reading (on the lane, not here) and returns at once.
+class feed {
+  public:
+    virtual ~feed() = default;
+    // The next chunk, or null where none is ready. It stays the caller's until give_back().
+    virtual chunk* take() noexcept = 0;
+    virtual void give_back(chunk*) noexcept = 0;
+    // Bounded feeds: every partition has reached its end and every chunk has been taken.
+    virtual bool exhausted() const noexcept = 0;
+    // Records were decoded and wait in the rings.
+    virtual bool ready() const noexcept = 0;
+    // Waiting at the end of each partition: nothing more to read at the moment.
+    virtual bool at_end() const noexcept = 0;
+};
+
+// ------------------------------------------------------------------ the hub
+
+class client_handle; // one librdkafka handle with its control thread; shared by feeds
+
+class hub {
+  public:
+    virtual ~hub() = default; // halts; returns within some 100 ms whatever the broker does
+
+    static result<std::unique_ptr<hub>> make() noexcept;
+
+    virtual doorbell& bell() noexcept = 0;
+
+    // The client for these properties; made on first use, kept until the hub goes or forget().
+    // Fails on properties that librdkafka refuses. Does not wait for the broker.
+    virtual result<client_handle*> client(const properties&) noexcept = 0;
+    // No more use: handles nobody's feed or ticket uses are given to the reaper.
+    virtual void forget(client_handle*) noexcept = 0;
+
+    // Questions. Each is answered within timeout, by a fault at the latest.
+    using duration = std::chrono::milliseconds;
+    // Topics by name; those that do not exist have an error of their own.
+    virtual ticket<layout> ask_layout(client_handle*, std::vector<std::string> topics,
+                                      duration timeout) noexcept = 0;
+    // Topics whose name matches the (POSIX extended, anchored) regular expression; "" all but
+    // internal ones.
+    virtual ticket<layout> ask_matching(client_handle*, std::string pattern,
+                                        duration timeout) noexcept = 0;
+    virtual ticket<std::vector<watermarks>> ask_watermarks(client_handle*,
+                                                           std::vector<topic_partition>,
+                                                           duration timeout) noexcept = 0;
+    // The first offset whose timestamp (ms) is at or after the given one.
+    virtual ticket<std::vector<resolved_offset>>
+    ask_times(client_handle*, std::vector<std::pair<topic_partition, std::int64_t>>,
+              duration timeout) noexcept = 0;
+    virtual ticket<std::vector<resolved_offset>> ask_group(client_handle*, std::string group,
+                                                           std::vector<topic_partition>,
+                                                           duration timeout) noexcept = 0;
+    // Store positions in a Kafka group (best effort, no membership).
+    virtual ticket<done> mirror(client_handle*, std::string group,
+                                std::vector<std::pair<topic_partition, message_offset>>,
+                                duration timeout) noexcept = 0;
+    virtual ticket<broker_report> ask_brokers(client_handle*, duration timeout) noexcept = 0;
+
+    // librdkafka's statistics, newest, as JSON; "" before the first.
+    virtual std::string statistics(client_handle*) noexcept = 0;
+    // What the client last complained of (broker down, login refused), until it works again.
+    virtual std::optional<fault> complaint(client_handle*) noexcept = 0;
+
+    virtual result<std::unique_ptr<feed>> open_feed(client_handle*, feed_spec) noexcept = 0;
+
+    // Threads of ours that still live in this process, reapers included. At process exit the last
+    // callback ends by _exit where it is not 0 (pitfalls: atexit handlers beside live threads).
+    static int living_threads() noexcept;
+};
+
+} // namespace ke::ingest

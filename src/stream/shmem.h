@@ -1,0 +1,92 @@
+// What launcher, supervisors, workers and ordinary sessions share: databases, workers, units of work,
+// live states and positions. Fixed arrays in the main segment; hashes in a dsa area created in place.
+// All of it may be lost at a crash: truth is in kafka.registry and kafka.progress.
+//
+//   who writes            what
+//   committing session    generation of its database (notify_at_commit), then sets the latches
+//   launcher              database slots
+//   supervisor            worker slots, units, ends of partitions, states nobody else can know
+//   worker                its own slot's statistics, states and positions of the views it serves
+//   anybody               reads
+#pragma once
+
+#include "pg/compat.h"
+
+extern "C" {
+#include "datatype/timestamp.h"
+}
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ke::stream {
+
+// States of a view as shown in kafka.views (SPEC 7). paused and stopped are also persisted in
+// kafka.registry, which wins.
+enum class live_state : std::uint8_t {
+    starting,
+    catching_up,
+    running,
+    paused,
+    retrying,
+    waiting,
+    stopped,
+    stuck,
+};
+const char* name_of(live_state);
+
+// A piece of work for one worker: consumer number `consumer` of `consumers` of one topic table. A
+// partition belongs to consumer hash(topic, partition) % consumers.
+struct unit {
+    Oid topic_table;
+    int consumer;
+    int consumers;
+};
+
+// Counters of one worker since it started; written by the worker alone, read by anyone.
+struct worker_statistics {
+    std::atomic<std::int64_t> rows, bytes, batches, rejects;
+    std::atomic<std::int64_t> fetch_us, decode_us, apply_us, commit_us;
+    std::atomic<std::int64_t> topics, partitions;
+    std::atomic<std::int64_t> last_batch_at;   // TimestampTz, 0: none
+    std::atomic<std::int64_t> batch_began_at;  // TimestampTz while a batch transaction is open, else 0
+};
+
+// ---- worker's side (after attach_worker) ----
+
+// Main argument of a worker is its slot's number. Attaches it to shared memory, registers clean-up
+// at exit; false where the slot is no longer ours (supervisor gone): exit 0 then.
+bool attach_worker(int slot, Oid* database);
+
+// Changes whenever this database's registry, positions, topic tables or units changed; the worker's
+// latch is set too. Cheap: one atomic read.
+std::uint64_t database_generation();
+
+// The units assigned to this worker at the moment.
+std::vector<unit> my_units();
+
+worker_statistics& my_statistics();
+// Newest librdkafka statistics of this worker, truncated to what fits; for kafka.workers.
+void publish_librdkafka(const std::string& json);
+
+// Busy time (us, apply and commit) of a unit since the last call: by this the supervisor decides
+// which topic gets a worker to itself.
+void publish_busy(const unit&, std::int64_t us);
+
+// State of a view as this worker sees it. reason and error may be "".
+void publish_state(Oid view, live_state, const std::string& reason, const std::string& error);
+
+// Committed position of a view in a partition, control records included: what kafka.wait and
+// kafka.lag read. xact_end: XactLastCommitEnd of the commit (for "visible": commit is done).
+void publish_position(Oid view, const std::string& topic, int partition, std::int64_t next_offset);
+// The end (last stable offset) of a partition as just seen by a reader.
+void publish_end(Oid topic_table, const std::string& topic, int partition, std::int64_t end_offset);
+
+// ---- anybody's side ----
+std::optional<std::int64_t> seen_position(Oid database, Oid view, const std::string& topic,
+                                          int partition);
+
+} // namespace ke::stream

@@ -1,0 +1,47 @@
+// The seam between topic scans and continuous views. While a worker applies a batch, every scan of
+// the batch's topic table (at any depth of the query) returns the batch's rows; a scan of another
+// topic there is an error. Otherwise a scan reads Kafka itself (topic/reader).
+#pragma once
+
+#include "pg/compat.h"
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "decode/plan.h"
+#include "ingest/hub.h"
+#include "topic/topic.h"
+
+namespace ke::topic {
+
+// Lowest offset of a partition that the view has not stored yet: rows below it are left out.
+struct batch_floor {
+    message_offset next;
+};
+
+struct batch {
+    Oid topic_table;
+    const decode_columns* columns;     // the feed's: cells by attribute number
+    std::vector<ingest::chunk*> chunks; // in order of arrival
+    // Which messages a scan returns: those numbered [first, last), counted over all chunks, whose
+    // offset is not below floor(topic, partition), and that are not left out.
+    std::uint32_t first_message = 0;
+    std::uint32_t last_message = UINT32_MAX;
+    // floors[topic][partition]; absent or no_offset: everything.
+    std::vector<std::vector<message_offset>> floors;
+    std::vector<std::uint32_t> left_out; // numbers of messages, ascending (rejected ones)
+
+    // Filled by the scan: the number of the message whose row was returned last.
+    std::uint32_t at_message = 0;
+
+    // Asked once per row and cheap: a flag set by a timer; then attend() is called, which may raise
+    // (somebody waits for a lock that this batch holds).
+    volatile sig_atomic_t* attention = nullptr;
+    void (*attend)() = nullptr;
+};
+
+// Set by the worker around the execution of one view's plan, null otherwise (also after errors).
+extern batch* current_batch;
+
+} // namespace ke::topic

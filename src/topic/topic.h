@@ -1,0 +1,57 @@
+// A topic table as the catalogs tell it: server, login, options, columns.
+#pragma once
+
+#include "pg/compat.h"
+
+extern "C" {
+#include "nodes/bitmapset.h"
+#include "nodes/plannodes.h"
+}
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "decode/plan.h"
+#include "ingest/hub.h"
+
+namespace ke::topic {
+
+// All of this is C++-owned: keep it in adopt()ed objects or in frames under pg::entry().
+struct topic_table {
+    Oid relid;
+    Oid server;
+    ingest::properties connection;   // of server and the user's mapping; isolation and the like added
+    std::vector<std::string> topics; // option topic; empty where a pattern is given
+    std::string pattern;             // option topic_pattern
+    std::vector<std::pair<int, int>> partitions; // option partitions, inclusive ranges; empty: all
+    int consumers = 1;
+    int connect_timeout_ms = 10000;
+    // Defaults for views: start, on_gap, on_error, batch_rows, batch_bytes, flush_interval, as given.
+    std::vector<std::pair<std::string, std::string>> view_defaults;
+};
+
+// With the login of userid (its user mapping, else PUBLIC's). Checks nothing but that it is a topic
+// table of ours; rights are the caller's business. Throws pg_error, fault_error.
+topic_table load_topic_table(Oid relid, Oid userid);
+
+// Whether the relation is a foreign table of our wrapper.
+bool is_topic_table(Oid relid);
+
+// Which cells to decode for a set of attributes, and where each attribute's cell stands.
+struct decode_columns {
+    std::shared_ptr<const decode::row_plan> plan;
+    std::vector<int> cell_of_attribute; // [attnum - 1]: index into plan->columns, or -1
+};
+
+// attributes: attribute numbers offset by FirstLowInvalidHeapAttributeNumber (as pull_varattnos
+// does); the whole-row attribute means all. Throws pg_error, fault_error.
+decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes);
+
+// The attributes (offset likewise) of topic table relid that a finished plan reads, over all its
+// scans of it; in the current memory context.
+Bitmapset* attributes_used(PlannedStmt* plan, Oid relid);
+
+} // namespace ke::topic
