@@ -16,3 +16,32 @@ extern "C" {
 #if PG_VERSION_NUM < 150000
 #error "kafka_engine needs PostgreSQL 15 or later"
 #endif
+
+extern "C" {
+#include "lib/dshash.h"
+#include "storage/proc.h"
+}
+
+namespace ke::pg {
+
+// This process's place in the server's array of processes.
+inline int my_process_number()
+{
+#if PG_VERSION_NUM >= 170000
+    return MyProcNumber;
+#else
+    return MyProc->pgprocno;
+#endif
+}
+
+// Keys of a dshash that are plain bytes.
+inline void keys_are_bytes(dshash_parameters* p)
+{
+    p->compare_function = dshash_memcmp;
+    p->hash_function = dshash_memhash;
+#if PG_VERSION_NUM >= 170000
+    p->copy_function = dshash_memcpy;
+#endif
+}
+
+} // namespace ke::pg

@@ -59,16 +59,23 @@ struct worker_statistics {
 
 // Main argument of a worker is its slot's number. Attaches it to shared memory, registers clean-up
 // at exit; false where the slot is no longer ours (supervisor gone): exit 0 then.
-bool attach_worker(int slot, Oid* database);
+bool attach_worker(int slot, Oid* database); // throws pg_error
 
 // Changes whenever this database's registry, positions, topic tables or units changed; the worker's
 // latch is set too. Cheap: one atomic read.
 std::uint64_t database_generation();
 
-// The units assigned to this worker at the moment.
+// The units assigned to this worker at the moment. One that was taken away goes to its new worker by
+// this call: stop serving it before the next batch (positions are fenced in any case). One that still
+// has to be let go by another worker is not in the list yet; the generation changes when it is.
 std::vector<unit> my_units();
 
 worker_statistics& my_statistics();
+
+// Sets the supervisor's latch. Async-signal-safe: the worker's timer calls it when a batch has been
+// open for 150 ms (batch_began_at set); the supervisor then looks whether somebody waits for a lock
+// of this worker, every 40 ms until the batch ends, and cancels the batch (SIGINT) if so.
+void call_supervisor();
 // Newest librdkafka statistics of this worker, truncated to what fits; for kafka.workers.
 void publish_librdkafka(const std::string& json);
 
@@ -80,13 +87,27 @@ void publish_busy(const unit&, std::int64_t us);
 void publish_state(Oid view, live_state, const std::string& reason, const std::string& error);
 
 // Committed position of a view in a partition, control records included: what kafka.wait and
-// kafka.lag read. xact_end: XactLastCommitEnd of the commit (for "visible": commit is done).
-void publish_position(Oid view, const std::string& topic, int partition, std::int64_t next_offset);
+// kafka.lag read. Call it after the commit. stored_offset: what the row in kafka.progress says, where
+// it says less (only control records came since); a reader that finds another number in the row does
+// not believe the entry: that is how a seek makes it void. -1: the same as next_offset.
+void publish_position(Oid view, const std::string& topic, int partition, std::int64_t next_offset,
+                      std::int64_t stored_offset = -1);
 // The end (last stable offset) of a partition as just seen by a reader.
 void publish_end(Oid topic_table, const std::string& topic, int partition, std::int64_t end_offset);
 
 // ---- anybody's side ----
-std::optional<std::int64_t> seen_position(Oid database, Oid view, const std::string& topic,
-                                          int partition);
+
+struct position_seen {
+    std::int64_t next;
+    std::int64_t stored; // see publish_position
+    TimestampTz moved_at;
+    double rate; // records a second
+};
+std::optional<position_seen> seen_position(Oid database, Oid view, const char* topic, int partition);
+
+// ---- at preload ----
+
+// Hooks for the segment's size and making. When preloading only.
+void init_shared_memory();
 
 } // namespace ke::stream
