@@ -22,6 +22,7 @@ CREATE TABLE kafka.registry (
     options     jsonb NOT NULL DEFAULT '{}',    -- as given, without the prefix kafka.
     settings    jsonb NOT NULL DEFAULT '{}',    -- TimeZone, DateStyle, IntervalStyle of the creator
     cluster_id  text,                           -- of the cluster the positions belong to
+    target_columns int2[] NOT NULL,             -- column i of query feeds this attribute of target
     database    oid NOT NULL                    -- where registered; differs after a template copy
 );
 

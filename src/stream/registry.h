@@ -36,6 +36,8 @@ struct registered_view {
     std::string cluster_id; // empty: not fetched yet
     view_options options;
     std::vector<std::pair<std::string, std::string>> settings; // TimeZone, DateStyle, IntervalStyle
+    std::vector<std::int16_t> target_columns; // column i of query feeds this attribute of target
+    std::string invalid; // options that do not hold (any more): the view stops with these words
 };
 
 // The options of one view, by table (stream/options.cpp): names, kinds, defaults, help. Throws
@@ -47,6 +49,17 @@ view_options resolve_options(const std::vector<std::pair<std::string, std::strin
 
 // All views of this database, by OID. Inside a transaction; uses SPI. Throws pg_error, fault_error.
 std::vector<registered_view> load_registry();
+
+// What feeds a view's target from its query, with the names that the columns have now; both tables
+// are locked by the caller. Throws pg_error (e.g. a column was dropped).
+std::string insert_statement(const registered_view&);
+
+// Who commits what when a view is paused, rewound or dropped: kafka.pause and kafka.seek lock the
+// registry row, then all progress rows (FOR UPDATE), and only then write. A worker's transaction
+// locks its progress rows (SKIP LOCKED) and *after that*, in a statement of its own with a newer
+// snapshot, looks whether the registry says 'active'. A view without progress rows yet has nothing
+// to lock there: the worker then locks its registry row, FOR SHARE SKIP LOCKED, before it inserts
+// the first ones.
 
 // Tells supervisor (and launcher) at commit that registry, positions or topic tables changed;
 // nothing on rollback. Any backend, inside a transaction. Cheap to call often.

@@ -96,6 +96,11 @@ void publish_position(Oid view, const std::string& topic, int partition, std::in
 void publish_end(Oid topic_table, const std::string& topic, int partition, std::int64_t end_offset);
 
 // ---- anybody's side ----
+// A commit changed registry, progress or topic tables of this database: changes its generation, sets
+// the latches of its supervisor and workers, else the launcher's. Called from a transaction callback
+// after the commit (stream/notify.cpp): must not raise. Nothing where the library is not preloaded.
+void bump_database(Oid database) noexcept;
+
 
 struct position_seen {
     std::int64_t next;

@@ -1,0 +1,221 @@
+// Options of continuous views. Values come as strings, whatever the grammar took; sizes and times
+// have the units of postgresql.conf. Server's thread; raises nothing, throws fault_error.
+#include "stream/options.h"
+
+#include "stream/registry.h"
+
+#include <algorithm>
+#include <cmath>
+
+extern "C" {
+#include "utils/builtins.h"
+#include "utils/guc.h"
+}
+
+#include "pg/guard.h"
+
+namespace ke::stream {
+
+namespace {
+
+using enum option_kind;
+
+constexpr std::string_view seek = "Use kafka.seek() to move a view.";
+constexpr std::string_view pause = "Use kafka.pause() and kafka.resume().";
+constexpr std::string_view anew = "Drop the view and create it again.";
+
+const option_row table[] = {
+    {"continuous", boolean, "true", "", false, anew, "makes the view a continuous one"},
+    {"start", text, "earliest", "", false, seek, "where to start reading"},
+    {"into", text, "", "", false, anew, "an existing table to feed"},
+    {"paused", boolean, "false", "", false, pause, "create without starting"},
+    {"group_id", text, "<database>.<schema>.<view>", "", true, "",
+     "Kafka group to which positions are mirrored"},
+    {"on_gap", choice, "stop", "stop earliest latest", true, "",
+     "what to do where records expired before they were read"},
+    {"on_error", choice, "stop", "stop skip", true, "", "what to do with a bad record"},
+    {"batch_rows", rows, "65536", "", true, "", "a batch ends at so many records"},
+    {"batch_bytes", bytes, "16MB", "", true, "", "a batch ends at so many bytes"},
+    {"flush_interval", time, "20ms", "", true, "",
+     "a batch ends this long after the last commit"},
+    {"synchronous_commit", boolean, "off", "", true, "", "wait for the local flush at each commit"},
+};
+
+// Known, and not there yet: refused, never taken and ignored.
+struct absent_row {
+    std::string_view name;
+    std::string_view hint;
+};
+const absent_row absent[] = {
+    {"key", "Create a unique index or constraint on the view after it has been created."},
+    {"on_conflict", "Feed a table without a unique constraint, or let the query filter."},
+    {"delete_when", "Let the query select a column that marks deleted rows."},
+    {"dead_letter_topic", "Use kafka.on_error = 'stop' or 'skip'."},
+    {"max_errors_in_a_row", "Use kafka.on_error = 'stop' or 'skip'."},
+    {"max_dead_letters", "Use kafka.on_error = 'stop' or 'skip'."},
+};
+
+std::string quoted(std::string_view s)
+{
+    return "\"" + std::string(s) + "\"";
+}
+
+fault refused(std::string_view name, const std::string& value, std::string hint)
+{
+    return {fault_kind::refused_option,
+            "invalid value for option \"kafka." + std::string(name) + "\": " + quoted(value), "",
+            std::move(hint)};
+}
+
+std::string all_names()
+{
+    std::string names;
+    for (const option_row& o : table)
+        names += (names.empty() ? "" : ", ") + std::string(o.name);
+    return names;
+}
+
+fault unknown(std::string_view name)
+{
+    for (const absent_row& a : absent)
+        if (a.name == name)
+            return {fault_kind::refused_option,
+                    "option \"kafka." + std::string(name) + "\" is not supported yet", "",
+                    std::string(a.hint)};
+    return {fault_kind::unknown_option, "unknown option \"kafka." + std::string(name) + "\"", "",
+            "Options of a continuous view are: " + all_names() + "."};
+}
+
+// Number with the units of a postgresql.conf setting; false where it is none or out of range.
+bool number(const std::string& value, int flags, double least, double most, double* out)
+{
+    const char* hint = nullptr;
+    return parse_real(value.c_str(), out, flags, &hint) && *out >= least && *out <= most &&
+           (flags != 0 || *out == std::floor(*out));
+}
+
+struct limits {
+    int flags;
+    double least, most;
+    const char* hint;
+};
+
+limits limits_of(option_kind kind)
+{
+    switch (kind) {
+    case rows:
+        return {0, 1, 10'000'000, "Give a number of records from 1 to 10000000."};
+    case bytes:
+        return {GUC_UNIT_BYTE, 1024, 1024.0 * 1024 * 1024,
+                "Give a size from 1kB to 1GB, such as '16MB'."};
+    default:
+        return {GUC_UNIT_MS, 0, 60'000, "Give a time from 0 to 1min, such as '20ms'."};
+    }
+}
+
+bool is_choice(const option_row& o, const std::string& value)
+{
+    return !value.empty() && value.find(' ') == std::string::npos &&
+           (" " + std::string(o.values) + " ").find(" " + value + " ") != std::string::npos;
+}
+
+result<done> check_choice(const option_row& o, const std::string& value)
+{
+    if (is_choice(o, value))
+        return done{};
+    if (o.name == "on_error" && value == "dead_letter")
+        return fault{fault_kind::refused_option,
+                     "kafka.on_error = 'dead_letter' is not supported yet", "",
+                     "Use 'stop' (the view stops before a bad record) or 'skip' (it is counted)."};
+    std::string list(o.values);
+    for (std::size_t at = 0; (at = list.find(' ', at)) != std::string::npos; at += 2)
+        list.replace(at, 1, ", ");
+    return refused(o.name, value, "Valid values are: " + list + ".");
+}
+
+result<done> check_value(const option_row& o, const std::string& value)
+{
+    bool b;
+    double n;
+    switch (o.kind) {
+    case boolean:
+        if (!parse_bool(value.c_str(), &b))
+            return refused(o.name, value, "Give true or false.");
+        return done{};
+    case rows:
+    case bytes:
+    case time: {
+        limits l = limits_of(o.kind);
+        if (!number(value, l.flags, l.least, l.most, &n))
+            return refused(o.name, value, l.hint);
+        return done{};
+    }
+    case choice:
+        return check_choice(o, value);
+    case text:
+        if (value.empty())
+            return refused(o.name, value, "The value must not be empty.");
+        if (o.name == "group_id" && value.size() > 255)
+            return refused(o.name, value, "A group's name has at most 255 bytes.");
+        return done{};
+    }
+    return done{};
+}
+
+void apply(view_options& v, std::string_view name, const std::string& value)
+{
+    double n = 0;
+    if (name == "batch_rows" && number(value, 0, 1, 1e9, &n))
+        v.batch_rows = static_cast<int>(n);
+    else if (name == "batch_bytes" && number(value, GUC_UNIT_BYTE, 1, 1e12, &n))
+        v.batch_bytes = static_cast<std::int64_t>(n);
+    else if (name == "flush_interval" && number(value, GUC_UNIT_MS, 0, 1e6, &n))
+        v.flush_interval_us = static_cast<int>(n * 1000);
+    else if (name == "synchronous_commit")
+        (void) parse_bool(value.c_str(), &v.synchronous_commit);
+    else if (name == "on_error")
+        v.on_error = value;
+    else if (name == "on_gap")
+        v.on_gap = value;
+    else if (name == "group_id")
+        v.group_id = value;
+}
+
+} // namespace
+
+std::span<const option_row> option_table()
+{
+    return table;
+}
+
+const option_row* find_option(std::string_view name)
+{
+    auto at = std::find_if(std::begin(table), std::end(table),
+                           [&](const option_row& o) { return o.name == name; });
+    return at == std::end(table) ? nullptr : at;
+}
+
+result<done> check_option(std::string_view name, const std::string& value)
+{
+    const option_row* o = find_option(name);
+    if (!o)
+        return unknown(name);
+    return check_value(*o, value);
+}
+
+view_options resolve_options(const option_list& given, const option_list& defaults,
+                             const std::string& default_group)
+{
+    view_options v;
+    v.on_error = "stop";
+    v.on_gap = "stop";
+    v.group_id = default_group;
+    for (const option_list* list : {&defaults, &given})
+        for (const auto& [name, value] : *list) {
+            pg::check(check_option(name, value));
+            apply(v, name, value);
+        }
+    return v;
+}
+
+} // namespace ke::stream
