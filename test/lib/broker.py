@@ -1,0 +1,378 @@
+"""The one place that starts a broker: a real Apache Kafka (KRaft, one node), or librdkafka's mock.
+
+    with Kafka() as broker: ...  broker.bootstrap, stop(), start(), kill(), freeze(), thaw()
+    with Mock() as broker: ...   broker.bootstrap, command("down 1"), ...
+
+Both offer create_topic() and producer(). A broker listens on 127.0.0.1 only, keeps its port and its
+data across stop() and start(), and dies with the process that started it.
+"""
+
+import contextlib
+import glob
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+
+import confluent_kafka
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+from process import die_with_parent, free_port, remove_scratch, scratch
+from wait import wait_until
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+KAFKA_VERSION = "4.1.0"
+
+POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+<modelVersion>4.0.0</modelVersion>
+<groupId>kafka_engine</groupId><artifactId>broker</artifactId><version>1</version>
+<dependencies>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
+  <version>{KAFKA_VERSION}</version></dependency>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId>
+  <version>{KAFKA_VERSION}</version></dependency>
+<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-nop</artifactId>
+  <version>1.7.36</version></dependency>
+</dependencies></project>
+"""
+
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    # One node keeps one copy, and few partitions of its own, so that it starts and stops fast.
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "2",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "2",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    # After kill() the next start must not wait for the old session's end (9 s by default).
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "300",
+    "num.network.threads": "2",
+    "num.io.threads": "2",
+    "background.threads": "2",
+    "message.max.bytes": "20000000",
+    # Tests make their topics themselves: one that is missing must be missing.
+    "auto.create.topics.enable": "false",
+    # Compaction and expiry within seconds, for the topics that ask for them.
+    "log.retention.check.interval.ms": "500",
+    "log.cleaner.backoff.ms": "200",
+    "log.initial.task.delay.ms": "500",
+    "log.segment.delete.delay.ms": "500",
+    "file.delete.delay.ms": "500",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+}
+
+
+def cache_directory():
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(base, "kafka_engine")
+
+
+def jars():
+    """The folder with Kafka's jars; fetched by Maven when it is not there (54 MB)."""
+    folder = os.path.join(cache_directory(), f"kafka-{KAFKA_VERSION}")
+    if glob.glob(os.path.join(folder, "kafka_2.13-*.jar")):
+        return folder
+    os.makedirs(cache_directory(), exist_ok=True)
+    work = tempfile.mkdtemp(prefix="fetch.", dir=cache_directory())
+    try:
+        with open(os.path.join(work, "pom.xml"), "w") as f:
+            f.write(POM)
+        subprocess.run(
+            ["mvn", "-q", "-B", "-f", os.path.join(work, "pom.xml"), "dependency:copy-dependencies",
+             f"-DoutputDirectory={work}/lib"],
+            check=True, stdout=subprocess.DEVNULL)
+        with contextlib.suppress(OSError):  # somebody else was faster
+            os.rename(os.path.join(work, "lib"), folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+class Broker:
+    """What both kinds have in common: topics and clients."""
+
+    bootstrap = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def admin(self):
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0,
+                            "socket.timeout.ms": 10000})
+
+    def producer(self, **config):
+        """A confluent_kafka producer; config with _ for . as in the product."""
+        settings = {"bootstrap.servers": self.bootstrap, "linger.ms": 2, "log_level": 0}
+        settings.update({k.replace("_", "."): v for k, v in config.items()})
+        return confluent_kafka.Producer(settings)
+
+    def consumer(self, **config):
+        """A consumer for manual assignment; it commits nothing."""
+        settings = {"bootstrap.servers": self.bootstrap, "group.id": f"check-{uuid.uuid4().hex}",
+                    "enable.auto.commit": False, "enable.partition.eof": True,
+                    "auto.offset.reset": "earliest", "log_level": 0}
+        settings.update({k.replace("_", "."): v for k, v in config.items()})
+        return confluent_kafka.Consumer(settings)
+
+    def delete_topic(self, topic):
+        admin = self.admin()  # its end would end the request
+        for future in admin.delete_topics([topic], operation_timeout=10).values():
+            future.result(10)
+
+    def read_all(self, topic, **config):
+        """Every visible record of a topic, in order per partition: a reader of another house."""
+        consumer = self.consumer(**config)
+        try:
+            layout = consumer.list_topics(topic, timeout=10).topics[topic]
+            open_partitions = set(layout.partitions)
+            consumer.assign([confluent_kafka.TopicPartition(topic, p, confluent_kafka.OFFSET_BEGINNING)
+                             for p in open_partitions])
+            while open_partitions:
+                messages = consumer.consume(10000, timeout=1.0)
+                for m in messages:
+                    if m.error() is None:
+                        yield m
+                    elif m.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
+                        open_partitions.discard(m.partition())
+                    else:
+                        raise confluent_kafka.KafkaException(m.error())
+        finally:
+            consumer.close()
+
+
+class Kafka(Broker):
+    """A real broker. Its directory holds settings, data and the output of its process."""
+
+    def __init__(self, settings=None, heap="512m"):
+        self.settings = dict(SETTINGS, **(settings or {}))
+        self.heap = heap
+        self.process = None
+        self.directory = None
+        self.bootstrap = None
+        self._frozen = False
+
+    def _prepare(self):
+        self.directory = scratch("kafka")
+        port, controller = free_port(), free_port()
+        self.bootstrap = f"127.0.0.1:{port}"
+        self.settings.update({
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "log.dirs": os.path.join(self.directory, "data"),
+        })
+        with open(os.path.join(self.directory, "server.properties"), "w") as f:
+            f.writelines(f"{k}={v}\n" for k, v in self.settings.items())
+        cluster = subprocess.run(self._java("kafka.tools.StorageTool", "random-uuid", heap="64m"),
+                                 check=True, capture_output=True, text=True).stdout.split()[-1]
+        self._run("kafka.tools.StorageTool", "format", "-t", cluster, "-c", self._file())
+
+    def _file(self):
+        return os.path.join(self.directory, "server.properties")
+
+    def _java(self, main, *arguments, heap=None):
+        return ["java", f"-Xmx{heap or self.heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+                "-Xshare:auto", "-cp", os.path.join(jars(), "*"), main, *arguments]
+
+    def _run(self, *arguments):
+        done = subprocess.run(self._java(*arguments, heap="128m"), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"kafka: {done.stdout}{done.stderr}")
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, wait=True):
+        if self.directory is None:
+            self._prepare()
+        if not self.running:
+            output = open(os.path.join(self.directory, "output"), "a")
+            with output:
+                self.process = subprocess.Popen(
+                    self._java("kafka.Kafka", self._file()), stdin=subprocess.DEVNULL,
+                    stdout=output, stderr=subprocess.STDOUT, cwd=self.directory,
+                    start_new_session=True, preexec_fn=die_with_parent)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, timeout=60):
+        admin = self.admin()
+
+        def ready():
+            if not self.running:
+                with open(os.path.join(self.directory, "output")) as f:
+                    raise RuntimeError(f"kafka did not start: {f.read()[-2000:]}")
+            try:
+                return bool(admin.list_topics(timeout=1).brokers)
+            except confluent_kafka.KafkaException:
+                return False
+
+        wait_until(ready, timeout, "the broker answers")
+
+    def _signal(self, signum):
+        if self.running:
+            self.process.send_signal(signum)
+
+    def stop(self):
+        """In order: the log is flushed, clients see the connections closed."""
+        self.thaw()
+        self._signal(signal.SIGTERM)
+        if self.process:
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self):
+        self._signal(signal.SIGKILL)
+        if self.process:
+            self.process.wait(30)
+        self._frozen = False
+
+    def freeze(self):
+        """SIGSTOP: connections stay open and nobody answers."""
+        self._signal(signal.SIGSTOP)
+        self._frozen = True
+
+    def thaw(self):
+        if self._frozen:
+            self._signal(signal.SIGCONT)
+            self._frozen = False
+
+    @contextlib.contextmanager
+    def frozen(self):
+        self.freeze()
+        try:
+            yield self
+        finally:
+            self.thaw()
+
+    @contextlib.contextmanager
+    def gone(self):
+        self.kill()
+        try:
+            yield self
+        finally:
+            self.start()
+
+    def create_topic(self, topic, partitions=1, config=None):
+        new = NewTopic(topic, partitions, 1, config=config or {})
+        admin = self.admin()
+        for future in admin.create_topics([new], operation_timeout=20).values():
+            future.result(20)
+        # The answer comes before every part of the broker knows the topic.
+        wait_until(lambda: self._partitions(topic) == partitions, 20, f"topic {topic} has leaders")
+        return topic
+
+    def add_partitions(self, topic, total):
+        admin = self.admin()
+        for future in admin.create_partitions([NewPartitions(topic, total)]).values():
+            future.result(20)
+        wait_until(lambda: self._partitions(topic) == total, 20, f"topic {topic} has leaders")
+
+    def _partitions(self, topic):
+        found = self.admin().list_topics(topic, timeout=10).topics[topic].partitions
+        return len(found) if all(p.leader >= 0 for p in found.values()) else 0
+
+    def tool(self, main, *arguments, stdin=None):
+        """Runs one of Kafka's own command-line tools, as tool("kafka.admin.ConfigCommand", ...)."""
+        return subprocess.run(self._java(main, *arguments, heap="128m"), input=stdin, check=True,
+                              capture_output=True, text=True).stdout
+
+    def delete_records(self, topic, partition, before):
+        """Truncates a partition's head: records below `before` are gone."""
+        import json
+        path = os.path.join(self.directory, f"delete-{uuid.uuid4().hex}.json")
+        with open(path, "w") as f:
+            json.dump({"partitions": [{"topic": topic, "partition": partition, "offset": before}],
+                       "version": 1}, f)
+        self.tool("org.apache.kafka.tools.DeleteRecordsCommand", "--bootstrap-server",
+                  self.bootstrap, "--offset-json-file", path)
+
+    def close(self):
+        if self.process:
+            self.kill()
+            self.process = None
+        if self.directory:
+            remove_scratch(self.directory)
+            self.directory = None
+
+
+class Mock(Broker):
+    """librdkafka's mock cluster in a process of its own: faults on command, gone without a trace.
+
+    It keeps about 5 MB per partition, knows no transactions' markers and no compaction: the real
+    one is the judge.
+    """
+
+    def __init__(self, brokers=1):
+        self.brokers = brokers
+        self.process = None
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def start(self):
+        program = os.path.join(HERE, "mock_broker")
+        if not os.path.exists(program):
+            raise RuntimeError("test/lib/mock_broker is not built: make test/lib/mock_broker")
+        self.process = subprocess.Popen(
+            [program, str(self.brokers)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            bufsize=1, start_new_session=True, preexec_fn=die_with_parent)
+        self.bootstrap = self.process.stdout.readline().strip()
+        if not self.bootstrap:
+            raise RuntimeError("the mock broker did not start")
+        return self
+
+    def command(self, *words):
+        """One command of mock_broker.cpp; its answer, or RuntimeError."""
+        self.process.stdin.write("\t".join(str(w) for w in words) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline().rstrip("\n")
+        if not answer.startswith("ok"):
+            raise RuntimeError(f"mock broker: {words}: {answer or 'gone'}")
+        return answer[3:]
+
+    def create_topic(self, topic, partitions=1, config=None):
+        self.command("topic", topic, partitions)
+        return topic
+
+    def kill(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def close(self):
+        self.kill()
+        if self.process:
+            self.process.stdin.close()
+            self.process.stdout.close()
+        self.process = None
+
+
+def make(kind, **arguments):
+    """A broker by the name that make demo and others are given: kafka or mock."""
+    return {"kafka": Kafka, "mock": Mock}[kind](**arguments)

@@ -1,0 +1,320 @@
+"""A private PostgreSQL server with this build of the extension, leaving no trace on the machine.
+
+The server's programs are copied into a scratch directory as `make check` of PostgreSQL itself does:
+PostgreSQL finds its share and library folders relative to where its program stands, so that a copy
+beside links to the installed files, with our three files added, is a whole installation. Nothing is
+installed into the system's, no root is needed, and two clones can be tested side by side.
+
+    with Cluster() as cluster:          # preloaded; preload=False for the other way
+        cluster.connect("postgres").execute("SELECT 1")
+        cluster.stop(), start(), kill_server(), restart()
+
+The server's log is read at the end: a process that died by a signal, a failed assertion or a PANIC
+is an error, unless announced with expect_crash().
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import psycopg
+
+from process import as_server_user, die_with_parent, reachable, remove_scratch, scratch
+from wait import wait_until
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",  # kill -9 of processes loses nothing that the kernel has
+    "shared_buffers": "64MB",
+    "max_connections": "60",
+    "max_worker_processes": "32",
+    "max_wal_size": "4GB",
+    "autovacuum_naptime": "5s",
+    "log_line_prefix": "%m [%p] %q%a %d ",
+    "log_min_messages": "warning",
+    "log_checkpoints": "off",
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+}
+
+CRASH = re.compile(r"terminated by signal|TRAP:|PANIC:|exited with exit code 2\b|stack smashing"
+                   r"|AddressSanitizer")
+
+
+def find_pg_config():
+    """PG_CONFIG as make has it, else the one in the PATH."""
+    found = os.environ.get("PG_CONFIG") or shutil.which("pg_config")
+    if not found:
+        raise RuntimeError("no pg_config; set PG_CONFIG")
+    return found
+
+
+class Installation:
+    """A relocated copy of the server with this tree's extension; one per process, on demand."""
+
+    _made = {}
+
+    @classmethod
+    def get(cls, pg_config=None):
+        pg_config = pg_config or find_pg_config()
+        if pg_config not in cls._made:
+            cls._made[pg_config] = cls(pg_config)
+        return cls._made[pg_config]
+
+    def __init__(self, pg_config):
+        self.pg_config = pg_config
+        self.root = scratch("tree")
+        subprocess.run(["make", "-s", "-C", TOP, "install", f"DESTDIR={self.root}",
+                        f"PG_CONFIG={pg_config}"], check=True, stdout=subprocess.DEVNULL,
+                       env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")
+                            and k != "MFLAGS"})
+        where = dict(
+            line.split(" = ", 1) for line in
+            subprocess.run([pg_config], check=True, capture_output=True, text=True)
+            .stdout.splitlines())
+        self.version = int(re.search(r"\d+", where["VERSION"]).group())
+        self.bin = self._inside(where["BINDIR"])
+        os.makedirs(self.bin, exist_ok=True)
+        # Programs are copied, since a link would be followed back to the original's folder.
+        for name in ("postgres", "initdb", "pg_ctl", "pg_dump", "pg_restore", "pg_basebackup",
+                     "psql", "pg_rewind", "pg_upgrade", "pg_resetwal", "pg_controldata"):
+            source = os.path.join(where["BINDIR"], name)
+            if os.path.exists(source):
+                shutil.copy(source, self.bin)
+        self._mirror(where["SHAREDIR"])
+        self._mirror(os.path.join(where["SHAREDIR"], "extension"))
+        self._mirror(where["PKGLIBDIR"], skip=("bitcode", "pgxs", "kafka_engine.so"))
+        self.libraries = where["LIBDIR"]
+        self._open_up()
+
+    def _inside(self, path):
+        return os.path.join(self.root, path.lstrip("/"))
+
+    def _mirror(self, source, skip=()):
+        """Our folder gets links to all that stands in source, and keeps what we have installed."""
+        target = self._inside(source)
+        os.makedirs(target, exist_ok=True)
+        for name in os.listdir(source):
+            ours = os.path.join(target, name)
+            if name in skip or name == "extension" or name.startswith("kafka_engine"):
+                continue
+            if not os.path.lexists(ours):
+                theirs = os.path.join(source, name)
+                if reachable(theirs):
+                    os.symlink(theirs, ours)
+                elif os.path.isdir(theirs):
+                    shutil.copytree(theirs, ours)
+                else:
+                    shutil.copy(theirs, ours)
+
+    def _open_up(self):
+        for folder, _, names in os.walk(self.root):
+            os.chmod(folder, 0o755)
+            for name in names:
+                path = os.path.join(folder, name)
+                if not os.path.islink(path):
+                    os.chmod(path, os.stat(path).st_mode | 0o444)
+
+    def program(self, name):
+        return os.path.join(self.bin, name)
+
+    def environment(self):
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+        if not reachable(self.libraries):  # a server in somebody's closed home
+            folder = self._inside(self.libraries)
+            os.makedirs(folder, exist_ok=True)
+            for name in os.listdir(self.libraries):
+                if name.startswith(("libpq", "libecpg", "libpgtypes")):
+                    shutil.copy(os.path.join(self.libraries, name), folder)
+            kept["LD_LIBRARY_PATH"] = folder
+        kept["LC_ALL"] = "C.UTF-8"
+        return kept
+
+
+class Cluster:
+    def __init__(self, preload=True, settings=None, pg_config=None):
+        self.installation = Installation.get(pg_config)
+        self.directory = scratch("pg")
+        self.data = os.path.join(self.directory, "data")
+        self.log = os.path.join(self.directory, "log")
+        self.host = self.directory
+        self.port = 5432  # names the socket only: every cluster has a directory of its own
+        self.user = "postgres"
+        self.settings = dict(SETTINGS)
+        if preload:
+            self.settings["shared_preload_libraries"] = "kafka_engine"
+        self.settings.update(settings or {})
+        self.process = None
+        self._expected_crashes = 0
+        self._log_read = 0
+        account = as_server_user()
+        if account:
+            os.chown(self.directory, account["user"], account["group"])
+        self._run("initdb", "-D", self.data, "-U", self.user, "-A", "trust", "--no-sync",
+                  "-E", "UTF8", "--locale=C.UTF-8")
+        self.configure()
+
+    # ------------------------------------------------------------------------------ settings
+
+    def configure(self, **settings):
+        """Writes the settings; a running server takes them at reload() or restart()."""
+        self.settings.update(settings)
+        path = os.path.join(self.data, "postgresql.auto.conf")
+        with open(path, "w") as f:
+            for name, value in {**self.settings, "port": self.port,
+                                "unix_socket_directories": self.host}.items():
+                f.write("{} = '{}'\n".format(name, str(value).replace("'", "''")))
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    # ------------------------------------------------------------------------------ processes
+
+    def _run(self, program, *arguments, **more):
+        done = subprocess.run([self.installation.program(program), *arguments],
+                              env=self.installation.environment(), cwd=self.directory,
+                              capture_output=True, text=True, **as_server_user(), **more)
+        if done.returncode != 0:
+            raise RuntimeError(f"{program}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, wait=True):
+        with open(self.log, "a") as log:
+            # SIGQUIT: the postmaster's own way to take its children along when the tests are gone.
+            self.process = subprocess.Popen(
+                [self.installation.program("postgres"), "-D", self.data],
+                env=self.installation.environment(), cwd=self.directory,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True, preexec_fn=lambda: die_with_parent(signal.SIGQUIT),
+                **as_server_user())
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, timeout=60):
+        def ready():
+            if not self.running:
+                raise RuntimeError(f"server did not start:\n{self.log_text()[-3000:]}")
+            try:
+                self.connect("postgres").close()
+                return True
+            except psycopg.OperationalError:
+                return False
+
+        wait_until(ready, timeout, "the server accepts connections")
+
+    def stop(self, mode="fast", timeout=30):
+        """smart, fast or immediate, as pg_ctl names them."""
+        if self.running:
+            self.process.send_signal({"smart": signal.SIGTERM, "fast": signal.SIGINT,
+                                      "immediate": signal.SIGQUIT}[mode])
+            try:
+                self.process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill_server()
+                raise AssertionError(f"the server did not stop ({mode}) within {timeout} s") from None
+        self.process = None
+
+    def restart(self, mode="fast"):
+        self.stop(mode)
+        self.start()
+
+    def processes(self):
+        """pids of the postmaster and of all its children."""
+        pid = self.process.pid
+        children = []
+        with contextlib.suppress(FileNotFoundError):
+            with open(f"/proc/{pid}/task/{pid}/children") as f:
+                children = [int(c) for c in f.read().split()]
+        return [pid] + children
+
+    def kill_server(self):
+        """kill -9 of everything at once: what a power cut does, less the kernel's buffers."""
+        pids = self.processes()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        wait_until(lambda: not any(self._alive(p) for p in pids[1:]), 10, "children are gone")
+        self.process = None
+
+    @staticmethod
+    def _alive(pid):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+        except OSError:
+            return False
+
+    def kill_process(self, pid, signum=signal.SIGKILL):
+        """Kills one server process; the postmaster then restarts all others."""
+        self._expected_crashes += signum in (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)
+        os.kill(pid, signum)
+
+    # ------------------------------------------------------------------------------ clients
+
+    def conninfo(self, dbname="postgres", **more):
+        return psycopg.conninfo.make_conninfo(host=self.host, port=self.port,
+                                              user=more.pop("user", self.user), dbname=dbname,
+                                              connect_timeout=10, **more)
+
+    def connect(self, dbname="postgres", autocommit=True, **more):
+        return psycopg.connect(self.conninfo(dbname, **more), autocommit=autocommit)
+
+    def client_environment(self, dbname="postgres"):
+        """For psql, pg_regress and others: PGHOST and its like."""
+        return {**self.installation.environment(), "PGHOST": self.host, "PGPORT": str(self.port),
+                "PGUSER": self.user, "PGDATABASE": dbname}
+
+    # ------------------------------------------------------------------------------ the log
+
+    def log_text(self):
+        with contextlib.suppress(FileNotFoundError):
+            with open(self.log, errors="replace") as f:
+                return f.read()
+        return ""
+
+    def expect_crash(self, times=1):
+        """Announces that a test is about to kill that many processes (kill_process does so)."""
+        self._expected_crashes += times
+
+    def check_log(self):
+        """Raises on every crash since the last call that nobody announced."""
+        text = self.log_text()
+        lines = [x for x in text[self._log_read:].splitlines() if CRASH.search(x)]
+        self._log_read = len(text)
+        # The announced ones: killed by signal 9. A failed assertion is never announced.
+        kills = [x for x in lines if "terminated by signal" in x]
+        excused = min(len(kills), self._expected_crashes)
+        self._expected_crashes -= excused
+        bad = kills[excused:] + [x for x in lines if x not in kills]
+        assert not bad, "the server's log says:\n" + "\n".join(bad) + f"\n({self.log})"
+
+    # ------------------------------------------------------------------------------ the end
+
+    def __enter__(self):
+        if not self.running:
+            self.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if kind is None:
+                self.check_log()
+        finally:
+            self.close()
+
+    def close(self):
+        with contextlib.suppress(Exception):
+            if self.running:
+                self.kill_server()
+        remove_scratch(self.directory)
