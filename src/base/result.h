@@ -14,6 +14,10 @@ namespace ke {
 enum class fault_kind : std::uint8_t {
     unknown_option,      // no such option or property
     refused_option,      // a value that librdkafka or we refuse
+    missing_option,      // a required one was not given
+    not_permitted,       // the role may not do this here
+    wrong_object,        // not a topic table, or not one that can do this
+    column_type,         // a type that a role or a format cannot fill
     broker_unreachable,  // nobody answers; transient
     authentication,      // login refused; transient (goes on once mended)
     authorization,       // the broker denies topic, group or cluster; transient

@@ -13,6 +13,10 @@ struct fault_row {
 const fault_row table[] = {
     {fault_kind::unknown_option, ERRCODE_FDW_INVALID_OPTION_NAME, false},
     {fault_kind::refused_option, ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE, false},
+    {fault_kind::missing_option, ERRCODE_FDW_OPTION_NAME_NOT_FOUND, false},
+    {fault_kind::not_permitted, ERRCODE_INSUFFICIENT_PRIVILEGE, false},
+    {fault_kind::wrong_object, ERRCODE_WRONG_OBJECT_TYPE, false},
+    {fault_kind::column_type, ERRCODE_FDW_INVALID_DATA_TYPE, false},
     {fault_kind::broker_unreachable, ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION, true},
     {fault_kind::authentication, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, true},
     {fault_kind::authorization, ERRCODE_INSUFFICIENT_PRIVILEGE, true},
@@ -52,11 +56,12 @@ bool is_transient(fault_kind kind)
     return row_of(kind).transient;
 }
 
-void raise(const plain_fault& f)
+void raise(const plain_fault& f, bool hide_statement)
 {
     ereport(ERROR,
             (errcode(sqlstate_of(f.kind)), errmsg("%s", f.message),
-             f.detail ? errdetail("%s", f.detail) : 0, f.hint ? errhint("%s", f.hint) : 0));
+             f.detail ? errdetail("%s", f.detail) : 0, f.hint ? errhint("%s", f.hint) : 0,
+             errhidestmt(hide_statement)));
     pg_unreachable();
 }
 

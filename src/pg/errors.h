@@ -22,6 +22,7 @@ int sqlstate_of(fault_kind);
 // Whether a fault of this kind passes by itself: the work is tried again, nobody's record is guilty.
 bool is_transient(fault_kind);
 
-[[noreturn]] void raise(const plain_fault&);
+// hide_statement: the statement may hold secrets and is kept out of the server's log.
+[[noreturn]] void raise(const plain_fault&, bool hide_statement = false);
 
 } // namespace ke::pg

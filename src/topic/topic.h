@@ -5,6 +5,7 @@
 
 extern "C" {
 #include "nodes/bitmapset.h"
+#include "nodes/pg_list.h"
 #include "nodes/plannodes.h"
 }
 
@@ -23,7 +24,7 @@ namespace ke::topic {
 struct topic_table {
     Oid relid;
     Oid server;
-    ingest::properties connection;   // of server and the user's mapping; isolation and the like added
+    ingest::properties connection;   // of server and the user's mapping, sorted by name
     std::vector<std::string> topics; // option topic; empty where a pattern is given
     std::string pattern;             // option topic_pattern
     std::vector<std::pair<int, int>> partitions; // option partitions, inclusive ranges; empty: all
@@ -32,6 +33,17 @@ struct topic_table {
     // Defaults for views: start, on_gap, on_error, batch_rows, batch_bytes, flush_interval, as given.
     std::vector<std::pair<std::string, std::string>> view_defaults;
 };
+
+// How to reach a server's brokers: what its options and the user's mapping say together.
+struct connection {
+    Oid server = InvalidOid;
+    ingest::properties properties; // sorted by name
+    int connect_timeout_ms = 10000;
+};
+
+// With the login of userid (its user mapping, else PUBLIC's, else none). Secrets that a mapping names
+// by <secret>_file are read here. Rights are the caller's business. Throws pg_error, fault_error.
+connection load_connection(Oid server, Oid userid);
 
 // With the login of userid (its user mapping, else PUBLIC's). Checks nothing but that it is a topic
 // table of ours; rights are the caller's business. Throws pg_error, fault_error.
@@ -49,6 +61,12 @@ struct decode_columns {
 // attributes: attribute numbers offset by FirstLowInvalidHeapAttributeNumber (as pull_varattnos
 // does); the whole-row attribute means all. Throws pg_error, fault_error.
 decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes);
+
+// A scan of a topic table says in its plan what it reads: the first element of its fdw_private is
+// pack_attributes() of the attributes (offset likewise). The target list would not tell: the planner
+// may let a scan return whole rows of which only some columns are used.
+List* pack_attributes(const Bitmapset* attributes);
+Bitmapset* unpack_attributes(const List*);
 
 // The attributes (offset likewise) of topic table relid that a finished plan reads, over all its
 // scans of it; in the current memory context.

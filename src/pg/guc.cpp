@@ -1,0 +1,43 @@
+// The table of settings kafka.*: name, variable, default, range, who may change it, help.
+#include "pg/compat.h"
+
+extern "C" {
+#include "utils/guc.h"
+}
+
+#include "pg/guc.h"
+#include "pg/parts.h"
+
+namespace ke::pg {
+
+namespace settings {
+int workers = 4;
+} // namespace settings
+
+namespace {
+
+struct integer_setting {
+    const char* name;
+    int* variable;
+    int initial, least, most;
+    GucContext context;
+    int flags; // GUC_UNIT_MS and the like
+    const char* help;
+};
+
+const integer_setting integers[] = {
+    {"kafka.workers", &settings::workers, 4, 1, 1024, PGC_SIGHUP, 0,
+     "Most background workers that read Kafka in one database."},
+};
+
+} // namespace
+
+void init_settings()
+{
+    for (const integer_setting& s : integers)
+        DefineCustomIntVariable(s.name, s.help, nullptr, s.variable, s.initial, s.least, s.most,
+                                s.context, s.flags, nullptr, nullptr, nullptr);
+    MarkGUCPrefixReserved("kafka");
+}
+
+} // namespace ke::pg

@@ -1,0 +1,9 @@
+// Settings kafka.* of postgresql.conf: one table (guc.cpp), one variable here for each. Read by any
+// server process; written by the server's own machinery alone.
+#pragma once
+
+namespace ke::pg::settings {
+
+extern int workers; // kafka.workers
+
+} // namespace ke::pg::settings

@@ -1,0 +1,163 @@
+// From the columns somebody uses to the plan by which lanes decode.
+#include "topic/topic.h"
+
+extern "C" {
+#include "access/sysattr.h"
+#include "mb/pg_wchar.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/plannodes.h"
+#include "parser/parsetree.h"
+}
+
+#include "pg/guard.h"
+#include "topic/columns.h"
+
+namespace ke::topic {
+
+namespace {
+
+using decode::column_source;
+using decode::role;
+
+bool is_member(const Bitmapset* attributes, int number)
+{
+    return bms_is_member(number - FirstLowInvalidHeapAttributeNumber, attributes);
+}
+
+// Which of the table's columns need a cell. _error is a word about the whole record: where it is
+// asked for, every payload and key column is judged. Where the table declares it, it and _raw are
+// always there, since any record may turn out to be bad.
+std::vector<bool> used_columns(const topic_columns& t, const Bitmapset* attributes)
+{
+    const bool all = is_member(attributes, 0);
+    bool has_error = false, error_used = false;
+    for (const topic_column& c : t.columns)
+        if (c.column.metadata == role::error) {
+            has_error = true;
+            error_used = error_used || all || is_member(attributes, c.number);
+        }
+    std::vector<bool> used;
+    for (const topic_column& c : t.columns) {
+        bool u = all || is_member(attributes, c.number);
+        if (c.column.source != column_source::metadata)
+            u = u || error_used;
+        else if (c.column.metadata == role::error || c.column.metadata == role::raw)
+            u = u || has_error;
+        used.push_back(u);
+    }
+    return used;
+}
+
+void note_needs(decode::row_plan& plan, const decode::column& c)
+{
+    plan.payload_needed |= c.source == column_source::payload;
+    plan.key_needed |= c.source == column_source::key || c.metadata == role::key;
+    plan.headers_needed |= c.metadata == role::headers || c.metadata == role::header;
+}
+
+} // namespace
+
+decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes)
+{
+    topic_columns t = read_columns(relid);
+    check_columns(t); // an option may have changed since the columns were declared
+    auto plan = std::make_shared<decode::row_plan>();
+    plan->format = t.format;
+    plan->key_format = t.key_format;
+    plan->options = t.options;
+    plan->server_encoding_utf8 = GetDatabaseEncoding() == PG_UTF8;
+    decode_columns result;
+    result.cell_of_attribute.assign(t.attributes, -1);
+    const std::vector<bool> used = used_columns(t, attributes);
+    for (std::size_t i = 0; i < t.columns.size(); ++i) {
+        topic_column& c = t.columns[i];
+        plan->payload_columns += c.column.source == column_source::payload;
+        plan->has_error_column |= c.column.metadata == role::error;
+        if (!used[i])
+            continue;
+        note_needs(*plan, c.column);
+        result.cell_of_attribute[c.number - 1] = static_cast<int>(plan->columns.size());
+        plan->columns.push_back(std::move(c.column));
+    }
+    result.plan = std::move(plan);
+    return result;
+}
+
+// ------------------------------------------------------------------ what a finished plan reads
+
+List* pack_attributes(const Bitmapset* attributes)
+{
+    List* list = NIL;
+    for (int x = -1; (x = bms_next_member(attributes, x)) >= 0;)
+        list = lappend_int(list, x + FirstLowInvalidHeapAttributeNumber);
+    return list;
+}
+
+Bitmapset* unpack_attributes(const List* list)
+{
+    Bitmapset* attributes = nullptr;
+    for (int i = 0; i < list_length(list); ++i)
+        attributes = bms_add_member(attributes,
+                                    list_nth_int(list, i) - FirstLowInvalidHeapAttributeNumber);
+    return attributes;
+}
+
+namespace {
+
+struct search {
+    PlannedStmt* plan;
+    Oid relid;
+    Bitmapset* found;
+};
+
+bool look_at(Plan* node, search* s);
+
+bool look_at_all(List* plans, search* s)
+{
+    for (int i = 0; i < list_length(plans); ++i)
+        look_at(static_cast<Plan*>(list_nth(plans, i)), s);
+    return false;
+}
+
+// Scans stand in leaves; every kind of node with more children than two is named here.
+bool look_at(Plan* node, search* s)
+{
+    if (!node)
+        return false;
+    if (IsA(node, ForeignScan)) {
+        ForeignScan* scan = reinterpret_cast<ForeignScan*>(node);
+        if (scan->scan.scanrelid > 0 &&
+            rt_fetch(scan->scan.scanrelid, s->plan->rtable)->relid == s->relid)
+            s->found = bms_add_members(
+                s->found, unpack_attributes(static_cast<List*>(linitial(scan->fdw_private))));
+    }
+    look_at(node->lefttree, s);
+    look_at(node->righttree, s);
+    switch (nodeTag(node)) {
+    case T_Append:
+        return look_at_all(reinterpret_cast<Append*>(node)->appendplans, s);
+    case T_MergeAppend:
+        return look_at_all(reinterpret_cast<MergeAppend*>(node)->mergeplans, s);
+    case T_BitmapAnd:
+    case T_BitmapOr:
+        return false; // indexes only
+    case T_SubqueryScan:
+        return look_at(reinterpret_cast<SubqueryScan*>(node)->subplan, s);
+    case T_CustomScan:
+        return look_at_all(reinterpret_cast<CustomScan*>(node)->custom_plans, s);
+    default:
+        return false;
+    }
+}
+
+} // namespace
+
+Bitmapset* attributes_used(PlannedStmt* plan, Oid relid)
+{
+    search s{plan, relid, nullptr};
+    look_at(plan->planTree, &s);
+    look_at_all(plan->subplans, &s);
+    return s.found;
+}
+
+} // namespace ke::topic

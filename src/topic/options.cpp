@@ -1,0 +1,135 @@
+#include "topic/options.h"
+
+#include <algorithm>
+
+#include "decode/decoder.h"
+#include "topic/columns.h"
+#include "topic/values.h"
+
+namespace ke::topic {
+
+namespace {
+
+constexpr std::int64_t second = 1000000; // durations are microseconds
+
+void check_timeout(std::string_view n, const std::string& v) { read_duration(n, v, 1000, 3600 * second); }
+void check_topics(std::string_view n, const std::string& v) { read_topics(n, v); }
+void check_partitions(std::string_view n, const std::string& v) { read_partitions(n, v); }
+void check_consumers(std::string_view n, const std::string& v) { read_count(n, v, 1, 1024); }
+void check_start(std::string_view n, const std::string& v) { read_start(n, v); }
+void check_gap(std::string_view n, const std::string& v) { read_choice(n, v, {"stop", "earliest", "latest"}); }
+void check_error(std::string_view n, const std::string& v) { read_choice(n, v, {"stop", "skip"}); }
+void check_rows(std::string_view n, const std::string& v) { read_count(n, v, 1, 10000000); }
+void check_bytes(std::string_view n, const std::string& v) { read_size(n, v, 1024); }
+void check_interval(std::string_view n, const std::string& v) { read_duration(n, v, 0, 3600 * second); }
+void check_source(std::string_view n, const std::string& v) { read_choice(n, v, {"value", "key"}); }
+
+void check_format(std::string_view n, const std::string& v)
+{
+    if (decode::find_format(v))
+        return;
+    std::string list;
+    for (const decode::format_row& f : decode::formats())
+        list += (list.empty() ? "" : ", ") + std::string(f.name);
+    refuse_value(n, v, "Formats are: " + list + ".");
+}
+
+void check_metadata(std::string_view n, const std::string& v)
+{
+    if (!find_role(v))
+        refuse_value(n, v, "Metadata are: " + role_names() + ".");
+}
+
+void check_path(std::string_view n, const std::string& v)
+{
+    if (auto path = decode::parse_path(v); !path)
+        refuse_value(n, v, path.error().hint.empty() ? "Give a path such as '$.a.b[0]'."
+                                                     : path.error().hint);
+}
+
+const option_row table[] = {
+    {"bootstrap_servers", place::server, "list of host:port", "",
+     "Required. Brokers to ask first.", nullptr},
+    {"connect_timeout", place::server, "time", "10s",
+     "How long a statement waits for a broker that does not answer.", check_timeout},
+
+    {"topic", place::table, "list of topics", "", "The topic, or several separated by commas.",
+     check_topics},
+    {"topic_pattern", place::table, "regular expression", "",
+     "Instead of topic: every topic whose whole name matches; new ones join by themselves.",
+     check_pattern},
+    {"format", place::table, "format", "json", "How the payload is decoded.", check_format},
+    {"key_format", place::table, "format", "",
+     "How the key is decoded, for columns with source 'key'.", check_format},
+    {"partitions", place::table, "list of ranges", "", "Only these partitions: '0-3,8'.",
+     check_partitions},
+    {"consumers", place::table, "number", "1", "Workers that share the partitions.",
+     check_consumers},
+    {"start", place::table, "starting point", "earliest", "Default of kafka.start for its views.",
+     check_start},
+    {"on_gap", place::table, "stop, earliest or latest", "stop",
+     "Default of kafka.on_gap for its views.", check_gap},
+    {"on_error", place::table, "stop or skip", "stop", "Default of kafka.on_error for its views.",
+     check_error},
+    {"batch_rows", place::table, "number", "65536", "Default of kafka.batch_rows for its views.",
+     check_rows},
+    {"batch_bytes", place::table, "size", "16MB", "Default of kafka.batch_bytes for its views.",
+     check_bytes},
+    {"flush_interval", place::table, "time", "20ms",
+     "Default of kafka.flush_interval for its views.", check_interval},
+
+    {"metadata", place::column, "role", "",
+     "Which metadata of the record the column carries, or 'header.x' for one header.",
+     check_metadata},
+    {"path", place::column, "path", "", "Where in the document the value stands; '$' is all of it.",
+     check_path},
+    {"source", place::column, "value or key", "value", "Which part of the record it is taken from.",
+     check_source},
+};
+
+} // namespace
+
+std::string_view name_of(place p)
+{
+    switch (p) {
+    case place::server:
+        return "server";
+    case place::user_mapping:
+        return "user mapping";
+    case place::table:
+        return "foreign table";
+    case place::column:
+        return "column";
+    }
+    return "";
+}
+
+std::span<const option_row> options() { return table; }
+
+const option_row* find_option_row(std::string_view name, place where)
+{
+    for (const option_row& r : table)
+        if (r.where == where && r.name == name)
+            return &r;
+    return nullptr;
+}
+
+bool is_format_option(std::string_view name)
+{
+    for (const decode::format_row& f : decode::formats())
+        for (const decode::format_option& o : f.options)
+            if (o.name == name)
+                return true;
+    return false;
+}
+
+const kafka::property_row* secret_in_file(std::string_view name)
+{
+    if (!name.ends_with("_file"))
+        return nullptr;
+    name.remove_suffix(5);
+    const kafka::property_row* p = kafka::find_property(name);
+    return p && p->who == kafka::access::secret ? p : nullptr;
+}
+
+} // namespace ke::topic
