@@ -5,6 +5,12 @@ GRANT USAGE ON SCHEMA kafka TO PUBLIC;
 
 -- ---------------------------------------------------------------- foreign data wrapper (topic/)
 
+CREATE FUNCTION kafka.fdw_handler() RETURNS fdw_handler
+    AS 'MODULE_PATHNAME', 'kafka_engine_fdw_handler' LANGUAGE C STRICT;
+CREATE FUNCTION kafka.fdw_validator(options text[], catalog oid) RETURNS void
+    AS 'MODULE_PATHNAME', 'kafka_engine_fdw_validator' LANGUAGE C STRICT;
+CREATE FOREIGN DATA WRAPPER kafka HANDLER kafka.fdw_handler VALIDATOR kafka.fdw_validator;
+
 -- ---------------------------------------------------------------- catalogs (stream/)
 
 -- One row per continuous view. Texts that can hold data are shown by kafka.views to owners only.
