@@ -13,6 +13,15 @@ extern "C" {
 
 // Server 15's c.h defines PGDLLEXPORT as nothing; the Makefile gives it default visibility.
 
+// The head of a function that SQL calls: KE_FUNCTION(kafka_engine_x) { ... fcinfo ... }. Server 15's
+// PG_FUNCTION_INFO_V1 alone would leave it hidden.
+#define KE_FUNCTION(name)                                                                          \
+    extern "C" {                                                                                   \
+    PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                      \
+    PG_FUNCTION_INFO_V1(name);                                                                     \
+    }                                                                                              \
+    Datum name(PG_FUNCTION_ARGS)
+
 #if PG_VERSION_NUM < 150000
 #error "kafka_engine needs PostgreSQL 15 or later"
 #endif

@@ -327,13 +327,9 @@ void check_options(place where, const option_list& all, bool superuser)
 
 } // namespace ke::topic
 
-extern "C" {
-PG_FUNCTION_INFO_V1(kafka_engine_fdw_validator);
-}
-
 // kafka.fdw_validator(text[], oid). Any of these statements may hold secrets, misspelt ones too: they
 // are kept out of the log together with the error.
-Datum kafka_engine_fdw_validator(PG_FUNCTION_ARGS)
+KE_FUNCTION(kafka_engine_fdw_validator)
 {
     ke::pg::plain_fault fault;
     if (ke::topic::find_fault(PG_GETARG_DATUM(0), PG_GETARG_OID(1), &fault))
