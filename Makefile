@@ -1,12 +1,47 @@
+# Every daily act is a target: make, install, installcheck, demo, check, unit, tap, bench, chaos, fuzz,
+# format, lint, setup. PG_CONFIG chooses the server; tests run on a private copy of it.
 MODULE_big = kafka_engine
 EXTENSION = kafka_engine
 DATA = sql/kafka_engine--1.0.sql
 OBJS = $(patsubst %.cpp,%.o,$(wildcard src/*/*.cpp))
-PG_CONFIG ?= pg_config
+REGRESS = $(filter-out $(EXTENSION)--%,$(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql))))
+REGRESS_OPTS = --load-extension=$(EXTENSION)
+EXTRA_CLEAN = build test/lib/mock_broker $(OBJS:.o=.d)
+
+export PG_CONFIG ?= pg_config
+PYTHON = $(shell test/lib/python)
 override with_llvm := no
 PG_CPPFLAGS = -Isrc -D'PGDLLEXPORT=__attribute__((visibility("default")))'
-PG_CXXFLAGS = -std=c++20 -fvisibility=hidden -MMD -MP -Wall -Wextra -Wno-register -Wno-missing-field-initializers -Wno-sign-compare -Wno-unused-parameter
+PG_CXXFLAGS = -std=c++20 -fvisibility=hidden -MMD -MP -Wall -Wextra -Wno-register \
+	-Wno-missing-field-initializers -Wno-sign-compare -Wno-unused-parameter $(if $(WERROR),-Werror)
 SHLIB_LINK = -lrdkafka -lsimdjson -lstdc++ -pthread
+
+ifneq ($(filter setup demo check,$(MAKECMDGOALS)),)
+setup:           ; @test/lib/setup
+demo: setup      ; @test/demo/run
+check: setup     ; @test/check
+else # what follows needs a server's headers, which setup installs
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 -include $(OBJS:.o=.d)
+
+# On the server that PGHOST names, else on a private one with a mock broker.
+pg_regress_installcheck = $(PYTHON) test/lib/private.py \
+	$(top_builddir)/src/test/regress/pg_regress --inputdir=$(srcdir) --bindir='$(bindir)'
+$(OBJS): build/flags # made anew when server, compiler or flags are others
+build/flags: always
+	@mkdir -p build; echo '$(PG_CONFIG) $(VERSION) $(CXX) $(CXXFLAGS) $(WERROR)' > $@.new; \
+	 if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
+endif
+
+mock: test/lib/mock_broker
+test/lib/mock_broker: test/lib/mock_broker.cpp
+	$(CXX) -std=c++20 -Wall -Wextra -O1 -g -o $@ $< -lrdkafka
+unit:            ; @$(MAKE) --no-print-directory -C test/unit run
+tap: all mock    ; @$(PYTHON) -m pytest -q test/flow $(TESTS)
+bench: all mock  ; @$(PYTHON) test/bench/run.py
+chaos: all mock  ; @$(PYTHON) test/chaos/run.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+fuzz:            ; @$(MAKE) --no-print-directory -C test/fuzz run
+lint: all        ; @test/lint.sh
+format:          ; @clang-format -i src/*/*.h src/*/*.cpp test/*/*.h test/*/*.cpp
+.PHONY: always mock setup demo check unit tap bench chaos fuzz lint format

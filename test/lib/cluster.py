@@ -81,7 +81,7 @@ class Installation:
         self.bin = self._inside(where["BINDIR"])
         os.makedirs(self.bin, exist_ok=True)
         # Programs are copied, since a link would be followed back to the original's folder.
-        for name in ("postgres", "initdb", "pg_ctl", "pg_dump", "pg_restore", "pg_basebackup",
+        for name in ("postgres", "initdb", "pg_config", "pg_ctl", "pg_dump", "pg_restore", "pg_basebackup",
                      "psql", "pg_rewind", "pg_upgrade", "pg_resetwal", "pg_controldata"):
             source = os.path.join(where["BINDIR"], name)
             if os.path.exists(source):
@@ -91,6 +91,8 @@ class Installation:
         self._mirror(where["PKGLIBDIR"], skip=("bitcode", "pgxs", "kafka_engine.so"))
         self.libraries = where["LIBDIR"]
         self._open_up()
+        self.library_path = "$libdir"
+        self._lead_to_library(where["PKGLIBDIR"])
 
     def _inside(self, path):
         return os.path.join(self.root, path.lstrip("/"))
@@ -111,6 +113,21 @@ class Installation:
                     shutil.copytree(theirs, ours)
                 else:
                     shutil.copy(theirs, ours)
+
+    def _lead_to_library(self, pkglibdir):
+        """For servers whose library folder is fixed at build time and so does not move along."""
+        moved = subprocess.run([self.program("pg_config"), "--pkglibdir"], check=True,
+                               capture_output=True, text=True, env=self.environment())
+        if moved.stdout.startswith(self.root):
+            return
+        self.library_path = self._inside(pkglibdir) + ":$libdir"
+        for folder, _, names in os.walk(self.root):
+            if "kafka_engine.control" in names:
+                path = os.path.join(folder, "kafka_engine.control")
+                with open(path) as f:
+                    text = f.read()
+                with open(path, "w") as f:
+                    f.write(text.replace("$libdir/kafka_engine", "kafka_engine"))
 
     def _open_up(self):
         for folder, _, names in os.walk(self.root):
@@ -145,7 +162,7 @@ class Cluster:
         self.host = self.directory
         self.port = 5432  # names the socket only: every cluster has a directory of its own
         self.user = "postgres"
-        self.settings = dict(SETTINGS)
+        self.settings = dict(SETTINGS, dynamic_library_path=self.installation.library_path)
         if preload:
             self.settings["shared_preload_libraries"] = "kafka_engine"
         self.settings.update(settings or {})
