@@ -12,4 +12,5 @@ PGDLLEXPORT void _PG_init(void);
 void _PG_init(void)
 {
     ke::pg::init_settings();
+    ke::stream::init_processes();
 }

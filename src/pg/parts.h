@@ -8,3 +8,6 @@
 namespace ke::pg {
 void init_settings(); // pg/guc
 } // namespace ke::pg
+namespace ke::stream {
+void init_processes(); // stream/launcher: shared memory and the launcher, where preloaded
+} // namespace ke::stream

@@ -1,5 +1,6 @@
 // What is published while work goes on: states of views, positions, ends, busy times. Nothing here is
 // needed for correctness of what is stored; kafka.wait and the views of SPEC's chapter 7 read it.
+#include "stream/pool.h"
 #include "stream/shmem_layout.h"
 
 extern "C" {
@@ -111,6 +112,29 @@ void publish_state(Oid view, live_state state, const std::string& reason, const 
     });
 }
 
+void supervisor_says(Oid view, live_state state, const std::string& reason, bool force)
+{
+    const TimestampTz now = GetCurrentTimestamp();
+    const view_key key = {MyDatabaseId, view};
+    with_table([&] {
+        bool found;
+        auto* e = static_cast<view_entry*>(dshash_find_or_insert(views, &key, &found));
+        if (!found)
+            std::memset(reinterpret_cast<char*>(e) + sizeof key, 0, sizeof *e - sizeof key);
+        const bool heard = found && e->slot >= 0 && shared->worker[e->slot].process.pid != 0 &&
+                           shared->worker[e->slot].database == MyDatabaseId;
+        if (force || !heard) {
+            if (!found || e->state != state)
+                e->since = now;
+            e->state = state;
+            e->stuck = false;
+            e->slot = -1;
+            fill(e->reason, sizeof e->reason, reason);
+        }
+        dshash_release_lock(views, e);
+    });
+}
+
 void publish_position(Oid view, const std::string& topic, int partition, std::int64_t next_offset,
                       std::int64_t stored_offset)
 {
@@ -134,7 +158,8 @@ void publish_position(Oid view, const std::string& topic, int partition, std::in
         ConditionVariableBroadcast(&my_slot()->home->moved);
 }
 
-void publish_end(Oid topic_table, const std::string& topic, int partition, std::int64_t end_offset)
+void publish_end(Oid topic_table, const std::string& topic, int partition, std::int64_t end_offset,
+                 std::int64_t low)
 {
     const TimestampTz now = GetCurrentTimestamp();
     end_key key = {};
@@ -150,9 +175,12 @@ void publish_end(Oid topic_table, const std::string& topic, int partition, std::
         if (!found) {
             std::memset(reinterpret_cast<char*>(e) + sizeof key, 0, sizeof *e - sizeof key);
             fill(e->topic, sizeof e->topic, topic);
+            e->low = -1;
         }
         e->end = end_offset;
         e->as_of = now;
+        if (low >= 0)
+            e->low = low;
         sample_end(e, now, end_offset);
         dshash_release_lock(ends, e);
     });

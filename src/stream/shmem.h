@@ -93,14 +93,16 @@ void publish_state(Oid view, live_state, const std::string& reason, const std::s
 void publish_position(Oid view, const std::string& topic, int partition, std::int64_t next_offset,
                       std::int64_t stored_offset = -1);
 // The end (last stable offset) of a partition as just seen by a reader.
-void publish_end(Oid topic_table, const std::string& topic, int partition, std::int64_t end_offset);
+// low: the first offset that is still there, -1: not known.
+void publish_end(Oid topic_table, const std::string& topic, int partition, std::int64_t end_offset,
+                 std::int64_t low = -1);
 
 // ---- anybody's side ----
+
 // A commit changed registry, progress or topic tables of this database: changes its generation, sets
 // the latches of its supervisor and workers, else the launcher's. Called from a transaction callback
 // after the commit (stream/notify.cpp): must not raise. Nothing where the library is not preloaded.
 void bump_database(Oid database) noexcept;
-
 
 struct position_seen {
     std::int64_t next;

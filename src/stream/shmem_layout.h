@@ -149,6 +149,7 @@ struct end_entry {
     end_key key;
     char topic[256];
     std::int64_t end;
+    std::int64_t low; // first offset still there; -1: not known
     TimestampTz as_of;
     // Older ends, oldest first, thinned out as they grow many: they tell since when a position has
     // been behind, and how fast the topic grows.

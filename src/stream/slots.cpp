@@ -3,13 +3,10 @@
 #include "stream/shmem_layout.h"
 
 extern "C" {
-#include "access/xact.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
-#include "utils/timestamp.h"
 }
 
-#include "stream/registry.h"
 #include <cstring>
 
 namespace ke::stream {
@@ -18,48 +15,6 @@ namespace {
 
 worker_slot* mine;            // a worker's own
 std::uint32_t my_generation;  //
-bool change_pending;          // this session's transaction changed the registry
-bool callback_registered;
-
-// Runs after the commit is visible to others.
-void announce(Oid database)
-{
-    locked l;
-    database_slot* d = take_database(database);
-    if (!d) {
-        shared->look_everywhere = true;
-        shared->launcher.set_latch();
-        return;
-    }
-    d->commits++;
-    if (d->supervisor.pid != 0) {
-        d->supervisor.set_latch();
-        for (int i = 0; i < shared->workers; i++)
-            if (shared->worker[i].database == database)
-                shared->worker[i].process.set_latch();
-    } else {
-        d->wanted = true;
-        shared->launcher.set_latch();
-    }
-    ConditionVariableBroadcast(&d->moved);
-}
-
-void on_transaction_end(XactEvent event, void*)
-{
-    switch (event) {
-    case XACT_EVENT_COMMIT:
-        if (change_pending)
-            announce(MyDatabaseId);
-        change_pending = false;
-        break;
-    case XACT_EVENT_ABORT:
-    case XACT_EVENT_PREPARE: // COMMIT PREPARED tells (see stream/ddl)
-        change_pending = false;
-        break;
-    default:
-        break;
-    }
-}
 
 void leave_slot(int code, Datum)
 {
@@ -139,15 +94,28 @@ worker_slot* my_slot()
     return mine;
 }
 
-void notify_at_commit()
+void bump_database(Oid database) noexcept
 {
     if (!shared)
         return;
-    if (!callback_registered) {
-        RegisterXactCallback(on_transaction_end, nullptr);
-        callback_registered = true;
+    locked l;
+    database_slot* d = take_database(database);
+    if (!d) {
+        shared->look_everywhere = true;
+        shared->launcher.set_latch();
+        return;
     }
-    change_pending = true;
+    d->commits++;
+    if (d->supervisor.pid != 0) {
+        d->supervisor.set_latch();
+        for (int i = 0; i < shared->workers; i++)
+            if (shared->worker[i].database == database)
+                shared->worker[i].process.set_latch();
+    } else {
+        d->wanted = true;
+        shared->launcher.set_latch();
+    }
+    ConditionVariableBroadcast(&d->moved);
 }
 
 bool attach_worker(int slot, Oid* database)

@@ -1,0 +1,30 @@
+// Launcher, supervisors and the commands that need a database without connections: who calls whom.
+#pragma once
+
+#include "pg/compat.h"
+
+extern "C" {
+#include "datatype/timestamp.h"
+}
+
+namespace ke::stream {
+
+// ---- for the utility hook (stream/drop_database) ----
+
+// The command that follows needs the database without connections (DROP, RENAME, SET TABLESPACE, a
+// copy made of it): stops its supervisor and workers, waits for them (at most 5 s; interruptible) and
+// lets none start until after_database_command(), the end of the transaction, or of the process. Check
+// the user's right to the command first. Does nothing for InvalidOid and without preload.
+void before_database_command(Oid database);
+void after_database_command();
+
+// ---- among launcher, supervisor and pool ----
+
+// Delay before the next start after so many failures in a row: doubles from 250 ms to most_ms, half
+// of it at random, so that what failed together does not come back together.
+TimestampTz next_try(TimestampTz now, int failures, int most_ms = 60000);
+
+// Milliseconds until then, for WaitLatch; at least 1.
+long milliseconds_until(TimestampTz now, TimestampTz then);
+
+} // namespace ke::stream

@@ -1,0 +1,333 @@
+// The supervisor of one database: reads which continuous views there are, keeps a pool of workers for
+// them (pool), knows where their topics end (ends), makes long batches give way (give_way), and leaves
+// when there is no view any more. Holds no transaction between two looks. An error ends the process;
+// the launcher starts another one, which takes over the workers.
+#include "stream/pool.h"
+
+extern "C" {
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+}
+
+#include <cstring>
+
+#include "pg/hubs.h"
+#include "pg/wait.h"
+#include "stream/ends.h"
+#include "stream/processes.h"
+#include "stream/sql.h"
+#include "stream/transaction.h"
+#include "topic/topic.h"
+
+extern "C" {
+PGDLLEXPORT void kafka_engine_supervisor_main(Datum);
+}
+
+namespace ke::stream {
+
+namespace {
+
+database_slot* home; // null once let go
+std::uint32_t my_generation;
+bool nothing_to_do;
+
+void leave(int, Datum)
+{
+    LWLockReleaseAll();
+    locked l;
+    if (!home || home->generation != my_generation)
+        return;
+    home->supervisor.clear();
+    home->staying = false;
+    if (!nothing_to_do) {
+        home->wanted = true;
+        if (home->blocked == 0) {
+            home->failures++;
+            home->next_start = next_try(GetCurrentTimestamp(), home->failures);
+        }
+    }
+    ConditionVariableBroadcast(&home->moved);
+    shared->launcher.set_latch();
+    home = nullptr;
+}
+
+bool attach(int number, Oid* database)
+{
+    attach_tables();
+    std::uint32_t generation;
+    std::memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof generation);
+    locked l;
+    if (number < 0 || number >= shared->databases)
+        return false;
+    database_slot* d = &shared->database[number];
+    if (d->database == InvalidOid || d->generation != generation || d->blocked > 0 ||
+        d->supervisor.pid != 0)
+        return false;
+    d->supervisor.become_me();
+    d->launched = d->no_process = d->wanted = false;
+    home = d;
+    my_generation = generation;
+    *database = d->database;
+    return true;
+}
+
+// What was registered in another database (this one is a copy of it): paused, so that a copy for a
+// test never reads production by itself.
+void pause_restored()
+{
+    spi_stretch spi;
+    spi.begin();
+    sql_arguments a;
+    a.add_oid(MyDatabaseId);
+    run("WITH copied AS (UPDATE kafka.registry SET state = 'paused', reason = 'restored',"
+        " since = clock_timestamp(), database = $1 WHERE database <> $1 RETURNING view)"
+        " INSERT INTO kafka.state_log (view, state, reason, by)"
+        " SELECT view, 'paused', 'restored', 'supervisor' FROM copied",
+        a);
+    spi.end();
+}
+
+// A view depends on the hidden one with its query, but no dump says so: the dependency is recorded
+// again where it is missing.
+void record_dependencies()
+{
+    spi_stretch spi;
+    spi.begin();
+    const std::uint64_t n =
+        run("SELECT r.view::oid, r.query::oid FROM kafka.registry r"
+            " JOIN pg_class v ON v.oid = r.view JOIN pg_class q ON q.oid = r.query"
+            " WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass"
+            " AND d.objid = r.view AND d.objsubid = 0 AND d.refclassid = 'pg_class'::regclass"
+            " AND d.refobjid = r.query)",
+            {});
+    for (std::uint64_t i = 0; i < n; i++) {
+        ObjectAddress view, query;
+        ObjectAddressSet(view, RelationRelationId, oid_field(i, 1));
+        ObjectAddressSet(query, RelationRelationId, oid_field(i, 2));
+        recordDependencyOn(&view, &query, DEPENDENCY_NORMAL);
+    }
+    spi.end();
+}
+
+// Whether the extension is there, and with it the catalogs; put in order once.
+bool prepare(bool* prepared)
+{
+    if (!OidIsValid(get_extension_oid("kafka_engine", true)))
+        return false;
+    if (!*prepared) {
+        pause_restored();
+        CommandCounterIncrement();
+        record_dependencies();
+        CommandCounterIncrement();
+        *prepared = true;
+    }
+    return true;
+}
+
+class supervisor {
+  public:
+    supervisor() : pool_(home) {}
+    void run();
+
+  private:
+    bool read();
+    void read_topics(std::map<Oid, topic::topic_table>* tables);
+    void give_work(const std::map<Oid, topic::topic_table>& tables);
+    void show() const;
+    void sleep_until(TimestampTz next);
+    bool leave_unless_asked();
+
+    pool pool_;
+    end_watch ends_;
+    std::vector<registered_view> views_;
+    std::uint64_t seen_ = 0; // commits
+    TimestampTz read_again_ = 0; // after an error, or a topic table that could not be read
+    int failures_ = 0;
+    bool prepared_ = false;
+};
+
+// The registry as it is now; false: nothing to do in this database.
+bool supervisor::read()
+{
+    bool there = false;
+    seen_ = home->commits;
+    read_again_ = 0;
+    const std::optional<problem> wrong = in_transaction([&] {
+        there = pg::call([&] { return prepare(&prepared_); });
+        views_.clear();
+        if (there)
+            views_ = load_registry();
+    });
+    if (wrong) {
+        failures_++;
+        read_again_ = next_try(GetCurrentTimestamp(), failures_ + 2);
+        pg::call([&] {
+            ereport(LOG, (errcode(wrong->sqlstate),
+                          errmsg("the kafka_engine supervisor cannot read its catalogs: %s",
+                                 wrong->message.c_str())));
+        });
+        return true;
+    }
+    failures_ = 0;
+    if (views_.empty())
+        return false;
+    std::map<Oid, topic::topic_table> tables;
+    read_topics(&tables);
+    give_work(tables);
+    return true;
+}
+
+// All topic tables in one transaction; one that cannot be read aborts it, is left out, and the others
+// go on in the next.
+void supervisor::read_topics(std::map<Oid, topic::topic_table>* tables)
+{
+    std::size_t i = 0;
+    while (i < views_.size()) {
+        const std::optional<problem> wrong = in_transaction([&] {
+            for (; i < views_.size(); i++)
+                if (!tables->count(views_[i].topic_table))
+                    tables->emplace(views_[i].topic_table,
+                                    topic::load_topic_table(views_[i].topic_table, views_[i].owner));
+        });
+        if (!wrong)
+            break;
+        if (views_[i].state == view_state::active)
+            supervisor_says(views_[i].view, live_state::retrying, wrong->message, true);
+        read_again_ = GetCurrentTimestamp() + 10000000;
+        i++;
+    }
+}
+
+void supervisor::give_work(const std::map<Oid, topic::topic_table>& tables)
+{
+    std::vector<unit> units;
+    std::multimap<Oid, Oid> views_of_table;
+    std::vector<topic::topic_table> watched;
+    for (const auto& [relid, table] : tables) {
+        bool active = false;
+        for (const registered_view& v : views_)
+            if (v.topic_table == relid && v.state == view_state::active) {
+                active = true;
+                views_of_table.emplace(relid, v.view);
+            }
+        const int consumers = std::max(1, table.consumers);
+        for (int i = 0; active && i < consumers; i++)
+            units.push_back({relid, i, consumers});
+        watched.push_back(table);
+    }
+    pool_.want(std::move(units), std::move(views_of_table));
+    ends_.want(std::move(watched));
+    for (const registered_view& v : views_) {
+        if (v.state == view_state::paused)
+            supervisor_says(v.view, live_state::paused, "", false);
+        else if (v.state == view_state::stopped)
+            supervisor_says(v.view, live_state::stopped, "", false);
+        else if (!pool_.serves(v.topic_table))
+            supervisor_says(v.view, live_state::starting, "", false);
+    }
+}
+
+void supervisor::show() const
+{
+    std::string what = std::to_string(views_.size()) + " continuous views, " +
+                       std::to_string(pool_.running()) + " workers";
+    pgstat_report_activity(STATE_IDLE, what.c_str());
+}
+
+// With the lock held, so that no commit comes in between: it would find nobody to tell.
+bool supervisor::leave_unless_asked()
+{
+    locked l;
+    if (home->commits != seen_ && home->blocked == 0)
+        return false;
+    nothing_to_do = home->blocked == 0;
+    return true;
+}
+
+void supervisor::sleep_until(TimestampTz next)
+{
+    const long ms = next == 0 ? -1 : milliseconds_until(GetCurrentTimestamp(), next);
+    if (doorbell* bell = ends_.bell()) {
+        bell->doze();
+        if (ends_.ready())
+            bell->wake();
+        else
+            pg::sleep_on(*bell, ms);
+        return;
+    }
+    pg::call([&] {
+        (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (ms >= 0 ? WL_TIMEOUT : 0),
+                         ms, PG_WAIT_EXTENSION);
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+    });
+}
+
+void supervisor::run()
+{
+    pool_.adopt();
+    MemoryContext context = pg::call([] {
+        return AllocSetContextCreate(TopMemoryContext, "kafka_engine supervisor", ALLOCSET_DEFAULT_SIZES);
+    });
+    bool first = true;
+    for (;;) {
+        MemoryContextReset(context);
+        MemoryContextSwitchTo(context);
+        if (ConfigReloadPending) {
+            ConfigReloadPending = false;
+            pg::call([] { ProcessConfigFile(PGC_SIGHUP); });
+        }
+        TimestampTz now = GetCurrentTimestamp();
+        bool work = true;
+        if (first || home->commits != seen_ || (read_again_ != 0 && now >= read_again_))
+            work = read();
+        first = false;
+        if (!work || home->blocked > 0) {
+            pool_.stop_all();
+            if (leave_unless_asked())
+                return;
+            continue;
+        }
+        if (!home->staying) {
+            home->staying = true;
+            shared->launcher.set_latch(); // it may look into the next database
+        }
+        now = GetCurrentTimestamp();
+        TimestampTz next = read_again_;
+        for (TimestampTz t : {pool_.step(now), ends_.step(now), watch_batches(MyDatabaseId, now)})
+            if (t != 0 && (next == 0 || t < next))
+                next = t;
+        show();
+        sleep_until(next);
+    }
+}
+
+} // namespace
+
+} // namespace ke::stream
+
+void kafka_engine_supervisor_main(Datum number)
+{
+    using namespace ke::stream;
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    pqsignal(SIGTERM, die);
+    Oid database;
+    if (!shared || !attach(DatumGetInt32(number), &database))
+        proc_exit(0);
+    before_shmem_exit(leave, 0);
+    BackgroundWorkerUnblockSignals();
+    BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+    pgstat_report_appname("kafka_engine supervisor");
+    ke::pg::entry([] { ke::pg::keep_until_exit(std::make_unique<supervisor>())->run(); });
+    proc_exit(0);
+}
