@@ -11,6 +11,20 @@ CREATE FUNCTION kafka.fdw_validator(options text[], catalog oid) RETURNS void
     AS 'MODULE_PATHNAME', 'kafka_engine_fdw_validator' LANGUAGE C STRICT;
 CREATE FOREIGN DATA WRAPPER kafka HANDLER kafka.fdw_handler VALIDATOR kafka.fdw_validator;
 
+-- Types of columns against their roles and formats, whenever a foreign table is made or changed.
+CREATE FUNCTION kafka.check_columns() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'kafka_engine_check_columns' LANGUAGE C;
+CREATE EVENT TRIGGER kafka_engine_columns ON ddl_command_end
+    WHEN TAG IN ('CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'ALTER TABLE',
+                 'IMPORT FOREIGN SCHEMA')
+    EXECUTE FUNCTION kafka.check_columns();
+
+-- Whether a server's brokers can be reached with the caller's login, or why not. Needs USAGE on it.
+CREATE FUNCTION kafka.check(server name, OUT connected boolean, OUT reason text,
+                            OUT cluster_id text, OUT brokers text[], OUT controller int,
+                            OUT latency_ms float8, OUT librdkafka text) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'kafka_engine_check' LANGUAGE C STRICT ROWS 1;
+
 -- ---------------------------------------------------------------- catalogs (stream/)
 
 -- One row per continuous view. Texts that can hold data are shown by kafka.views to owners only.

@@ -54,3 +54,22 @@ inline void keys_are_bytes(dshash_parameters* p)
 }
 
 } // namespace ke::pg
+
+extern "C" {
+#include "catalog/pg_foreign_server.h"
+#include "utils/acl.h"
+}
+
+namespace ke::pg {
+
+// Whether a role has these rights on a foreign server.
+inline AclResult server_aclcheck(Oid server, Oid role, AclMode rights)
+{
+#if PG_VERSION_NUM >= 160000
+    return object_aclcheck(ForeignServerRelationId, server, role, rights);
+#else
+    return pg_foreign_server_aclcheck(server, role, rights);
+#endif
+}
+
+} // namespace ke::pg
