@@ -52,6 +52,8 @@ struct format_option {
     std::string_view values; // "s, ms, us, ns"; empty: any text
     std::string_view help;
 };
+struct payload_request; // decode/format.h
+class payload_decoder;
 struct format_row {
     std::string_view name;
     std::string_view help;
@@ -59,6 +61,8 @@ struct format_row {
     bool single_column; // raw, text: the whole payload in the one payload column
     // Whether a column of this type can be filled; else why not ("format raw fills bytea, ...").
     result<done> (*accepts)(const type_desc&);
+    // For the record decoder.
+    result<std::unique_ptr<payload_decoder>> (*make)(const payload_request&);
 };
 std::span<const format_row> formats();
 const format_row* find_format(std::string_view name);

@@ -84,9 +84,15 @@ class rows {
             cells_.resize(n);
             states_.resize(n);
         }
-        std::memset(states_.data() + at, static_cast<int>(cell_state::null), columns_);
+        if (columns_ > 0)
+            std::memset(states_.data() + at, static_cast<int>(cell_state::null), columns_);
         ++row_count_;
         return {cells_.data() + at, states_.data() + at};
+    }
+    // A row again, to fill cells that do not come from the payload.
+    row at(std::uint32_t r)
+    {
+        return {cells_.data() + std::size_t{r} * columns_, states_.data() + std::size_t{r} * columns_};
     }
     // Take back the rows from n on: a message whose third row fails leaves none.
     void truncate(std::uint32_t n) { row_count_ = n; }

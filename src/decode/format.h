@@ -1,0 +1,50 @@
+// What a format is to the decoder. A format is one file that defines its format_row and a
+// payload_decoder, and one line in formats.cpp.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "decode/cells.h"
+#include "decode/decoder.h"
+#include "decode/plan.h"
+#include "decode/rows.h"
+
+namespace ke::decode {
+
+// Bytes of a value or a key to rows. Owned by a record_decoder, used by its one thread.
+class payload_decoder {
+  public:
+    virtual ~payload_decoder() = default;
+
+    // Appends the rows of one payload (never absent, perhaps empty), filling its own columns only;
+    // what the cells point to goes into memory. False: why says what is wrong; the rows appended
+    // are the caller's to take back.
+    virtual bool decode(bytes payload, rows& out, arena& memory, problem& why) = 0;
+};
+
+// What a payload_decoder is made for.
+struct payload_request {
+    const row_plan& plan;
+    std::vector<int> columns; // indexes into plan.columns: those it fills
+    // Its one column takes the whole document, whatever that is.
+    bool sole_document = false;
+};
+
+using payload_maker = result<std::unique_ptr<payload_decoder>> (*)(const payload_request&);
+
+// The value given for an option, or the default.
+std::string_view option_of(const row_plan& plan, std::string_view name, std::string_view otherwise);
+
+// A fault for accepts(): the type cannot be filled.
+fault cannot_fill(std::string_view format, std::string_view takes);
+
+// Rows of the table of formats, each defined in its format's file.
+extern const format_row json_format;
+extern const format_row raw_format;
+extern const format_row text_format;
+
+} // namespace ke::decode

@@ -1,0 +1,74 @@
+// The paths of a table's columns as a tree, and which member of an object belongs to which branch.
+// Objects of a topic look alike: each known name remembers which came after it last time, so that
+// mostly one comparison finds the next; a hash finds the rest.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "decode/plan.h"
+
+namespace ke::decode {
+
+class json_node {
+  public:
+    std::vector<int> columns; // filled with this very value
+    std::vector<int> below;   // filled from inside it
+
+    // Where one object's reading stands among the known names.
+    using place = std::int32_t;
+    static constexpr place at_start = -1;
+
+    // Whether the name (its bytes in the document) is what came next last time; then its branch, or
+    // null.
+    bool guess(std::string_view name, place& last, json_node*& branch) const
+    {
+        const place next = last < 0 ? first_ : names_[static_cast<std::size_t>(last)].next;
+        if (next < 0 || names_[static_cast<std::size_t>(next)].text != name)
+            return false;
+        last = next;
+        branch = names_[static_cast<std::size_t>(next)].branch;
+        return true;
+    }
+    // The branch of a name that is free of escapes, or null; the next guess learns from it.
+    json_node* member(std::string_view name, place& last);
+    // The branch of a name that was written with escapes.
+    json_node* escaped_member(std::string_view name) const;
+
+    // The branch of a position in an array, or null.
+    json_node* element(std::int64_t position) const;
+
+    bool leads_on() const { return !below.empty(); }
+
+    void add(std::span<const path_step> steps, int column);
+
+  private:
+    // Names that no column wants are remembered too, up to this many.
+    static constexpr std::size_t most_names = 512;
+
+    struct known_name {
+        std::string text;
+        json_node* branch; // null: nobody wants it
+        place next = -1;   // what followed last time
+    };
+    struct hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+    };
+
+    json_node& branch_of(const path_step& step);
+
+    std::vector<std::unique_ptr<json_node>> branches_;
+    std::vector<known_name> names_;
+    std::unordered_map<std::string, place, hash, std::equal_to<>> by_name_;
+    std::vector<std::pair<std::int64_t, json_node*>> elements_;
+    place first_ = -1;
+};
+
+} // namespace ke::decode

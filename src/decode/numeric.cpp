@@ -1,0 +1,219 @@
+// Decimal numbers: JSON's whole numbers, epochs, and numeric's short binary form.
+#include "decode/scalars.h"
+
+#include <charconv>
+#include <cstring>
+
+#include "base/no_backend.h"
+
+namespace ke::decode {
+
+namespace {
+
+using wide = unsigned __int128;
+
+bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+// A JSON number as mantissa * 10^exponent, the mantissa without zeros at its end.
+struct decimal {
+    bool negative = false;
+    bool exact = true; // false: more digits than fit; then only its size is known
+    wide mantissa = 0;
+    std::int64_t exponent = 0;
+};
+
+decimal parse_decimal(std::string_view token)
+{
+    constexpr wide limit = (~wide{0}) / 100;
+    decimal d;
+    std::size_t i = 0;
+    if (i < token.size() && token[i] == '-') {
+        d.negative = true;
+        ++i;
+    }
+    std::int64_t zeros = 0; // zeros read and not yet part of the mantissa
+    bool point = false;
+    for (; i < token.size() && (is_digit(token[i]) || token[i] == '.'); i++) {
+        if (token[i] == '.') {
+            point = true;
+            continue;
+        }
+        if (point)
+            --d.exponent;
+        if (token[i] == '0') {
+            ++zeros;
+            continue;
+        }
+        for (; zeros >= 0 && d.exact; zeros--) {
+            if (d.mantissa > limit)
+                d.exact = false;
+            else
+                d.mantissa *= 10;
+        }
+        d.mantissa += static_cast<unsigned>(token[i] - '0');
+        zeros = 0;
+    }
+    d.exponent += zeros;
+    if (i < token.size()) { // e or E
+        ++i;
+        if (i < token.size() && token[i] == '+')
+            ++i;
+        std::int64_t e = 0;
+        const auto [end, error] = std::from_chars(token.data() + i, token.data() + token.size(), e);
+        if (error == std::errc::result_out_of_range || e > 1000000 || e < -1000000)
+            e = token[i] == '-' ? -1000000 : 1000000;
+        d.exponent += e;
+    }
+    return d;
+}
+
+// mantissa * 10^exponent (exponent >= 0), or false beyond what 64 bits hold.
+bool scale_up(wide& mantissa, std::int64_t exponent)
+{
+    constexpr wide most = wide{1} << 64;
+    if (mantissa == 0)
+        return true;
+    for (; exponent > 0; exponent--) {
+        mantissa *= 10;
+        if (mantissa > most)
+            return false;
+    }
+    return mantissa <= most;
+}
+
+} // namespace
+
+whole parse_whole(std::string_view token, std::int64_t& n)
+{
+    const char* end = token.data() + token.size();
+    const auto [at, error] = std::from_chars(token.data(), end, n);
+    if (at == end)
+        return error == std::errc{} ? whole::yes : whole::too_big;
+    const decimal d = parse_decimal(token);
+    if (d.mantissa == 0 && d.exact) {
+        n = 0;
+        return whole::yes;
+    }
+    if (d.exponent < 0)
+        return whole::fraction;
+    wide m = d.mantissa;
+    const wide most = (wide{1} << 63) - (d.negative ? 0 : 1);
+    if (!d.exact || !scale_up(m, d.exponent) || m > most)
+        return whole::too_big;
+    n = static_cast<std::int64_t>(d.negative ? ~static_cast<std::uint64_t>(m) + 1
+                                             : static_cast<std::uint64_t>(m));
+    return whole::yes;
+}
+
+bool parse_epoch(std::string_view token, time_unit unit, std::int64_t& us)
+{
+    constexpr std::int64_t epoch_2000 = 946684800000000;
+    constexpr std::int64_t first = -211813488000000000; // 4714-11-24 BC, since 2000
+    constexpr std::int64_t end = 9223371331200000000;   // 294277-01-01
+    static constexpr int shift[] = {6, 3, 0, -3};
+    decimal d = parse_decimal(token);
+    if (!d.exact)
+        return false;
+    d.exponent += shift[static_cast<int>(unit)];
+    bool cut = false;
+    for (; d.exponent < 0 && d.mantissa != 0; d.exponent++) {
+        cut |= d.mantissa % 10 != 0;
+        d.mantissa /= 10;
+    }
+    if (!scale_up(d.mantissa, d.exponent))
+        return false;
+    __int128 value = static_cast<__int128>(d.mantissa);
+    value = d.negative ? -value - (cut ? 1 : 0) : value;
+    value -= epoch_2000;
+    if (value < first || value >= end)
+        return false;
+    us = static_cast<std::int64_t>(value);
+    return true;
+}
+
+bool numeric_to_cell(std::string_view text, std::int32_t typmod, arena& memory, cell& out)
+{
+    constexpr std::size_t most_before = 256; // weight up to 63: 64 groups of four digits
+    constexpr std::size_t most_after = 63;   // the short form's display scale
+
+    std::size_t i = 0;
+    const bool negative = text.starts_with('-');
+    if (negative || text.starts_with('+'))
+        ++i;
+    const std::size_t first = i;
+    while (i < text.size() && is_digit(text[i]))
+        ++i;
+    std::string_view before = text.substr(first, i - first);
+    std::string_view after;
+    if (before.empty())
+        return false;
+    if (i < text.size()) {
+        if (text[i] != '.')
+            return false;
+        after = text.substr(i + 1);
+        if (after.empty())
+            return false;
+        for (char c : after)
+            if (!is_digit(c))
+                return false;
+    }
+    while (!before.empty() && before.front() == '0')
+        before.remove_prefix(1);
+    std::size_t scale = after.size();
+    if (before.size() > most_before || scale > most_after)
+        return false;
+    if (typmod >= 4) {
+        // As make_numeric_typmod packs it; a negative or an overlong scale is the server's business.
+        const std::size_t precision = static_cast<std::size_t>((typmod - 4) >> 16 & 0xffff);
+        const int declared = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
+        if (declared < 0 || static_cast<std::size_t>(declared) > precision || declared > 63 ||
+            scale > static_cast<std::size_t>(declared) ||
+            before.size() > precision - static_cast<std::size_t>(declared))
+            return false;
+        scale = static_cast<std::size_t>(declared);
+    }
+
+    // Groups of four decimal digits, aligned at the point; at most 64 + 16.
+    std::int16_t groups[(most_before + most_after) / 4 + 2];
+    int count = 0;
+    int weight = static_cast<int>((before.size() + 3) / 4) - 1;
+    std::int16_t group = 0;
+    for (std::size_t k = 0; k < before.size(); k++) {
+        group = static_cast<std::int16_t>(group * 10 + (before[k] - '0'));
+        if ((before.size() - k) % 4 == 1) {
+            groups[count++] = group;
+            group = 0;
+        }
+    }
+    for (std::size_t k = 0; k < (after.size() + 3) / 4 * 4; k++) {
+        group = static_cast<std::int16_t>(group * 10 + (k < after.size() ? after[k] - '0' : 0));
+        if (k % 4 == 3) {
+            groups[count++] = group;
+            group = 0;
+        }
+    }
+    int from = 0;
+    while (from < count && groups[from] == 0) {
+        ++from;
+        --weight;
+    }
+    while (count > from && groups[count - 1] == 0)
+        --count;
+    const int n = count - from;
+    if (n == 0)
+        weight = 0;
+
+    std::uint16_t header = static_cast<std::uint16_t>(
+        0x8000 | (negative && n > 0 ? 0x2000 : 0) | scale << 7 | (weight < 0 ? 0x40 : 0) |
+        (weight & 0x3F));
+    char* p = make_varlena(memory, sizeof header + static_cast<std::size_t>(n) * 2);
+    std::memcpy(p + 4, &header, sizeof header);
+    std::memcpy(p + 6, groups + from, static_cast<std::size_t>(n) * 2);
+    out = pointer_cell(p);
+    return true;
+}
+
+} // namespace ke::decode
