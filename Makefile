@@ -30,7 +30,7 @@ pg_regress_installcheck = $(PYTHON) test/lib/private.py \
 	$(top_builddir)/src/test/regress/pg_regress --inputdir=$(srcdir) --bindir='$(bindir)'
 $(OBJS): build/flags # made anew when server, compiler or flags are others
 build/flags: always
-	@mkdir -p build; echo '$(PG_CONFIG) $(VERSION) $(CXX) $(CXXFLAGS) $(WERROR)' > $@.new; \
+	@mkdir -p build; echo '$(includedir_server) $(VERSION) $(CXX) $(CXXFLAGS) $(WERROR)' > $@.new; \
 	 if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
 endif
 

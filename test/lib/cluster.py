@@ -69,10 +69,7 @@ class Installation:
     def __init__(self, pg_config):
         self.pg_config = pg_config
         self.root = scratch("tree")
-        subprocess.run(["make", "-s", "-C", TOP, "install", f"DESTDIR={self.root}",
-                        f"PG_CONFIG={pg_config}"], check=True, stdout=subprocess.DEVNULL,
-                       env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")
-                            and k != "MFLAGS"})
+        self._install()
         where = dict(
             line.split(" = ", 1) for line in
             subprocess.run([pg_config], check=True, capture_output=True, text=True)
@@ -93,6 +90,19 @@ class Installation:
         self._open_up()
         self.library_path = "$libdir"
         self._lead_to_library(where["PKGLIBDIR"])
+
+    def _install(self):
+        """make install, or meson's where KAFKA_ENGINE_MESON names its build directory."""
+        environment = dict(os.environ)
+        # Of an outer make we keep the variables given to it, not its job server.
+        given = environment.pop("MAKEFLAGS", "").partition("-- ")
+        environment["MAKEFLAGS"] = "".join(given[1:])
+        environment.pop("MAKELEVEL", None)
+        meson = environment.get("KAFKA_ENGINE_MESON")
+        command = (["meson", "install", "--no-rebuild", "-q", "-C", meson, "--destdir", self.root]
+                   if meson else ["make", "-s", "-C", TOP, "install", f"DESTDIR={self.root}",
+                                  f"PG_CONFIG={self.pg_config}"])
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
 
     def _inside(self, path):
         return os.path.join(self.root, path.lstrip("/"))
