@@ -14,7 +14,7 @@ override with_llvm := no
 PG_CPPFLAGS = -Isrc -D'PGDLLEXPORT=__attribute__((visibility("default")))'
 PG_CXXFLAGS = -std=c++20 -fvisibility=hidden -MMD -MP -Wall -Wextra -Wno-register \
 	-Wno-missing-field-initializers -Wno-sign-compare -Wno-unused-parameter $(if $(WERROR),-Werror)
-SHLIB_LINK = -lrdkafka -lsimdjson -lstdc++ -pthread
+SHLIB_LINK = -lrdkafka -lsimdjson -lstdc++ -pthread -Wl,--version-script=src/exports.map
 
 ifneq ($(filter setup demo check,$(MAKECMDGOALS)),)
 setup:           ; @test/lib/setup
@@ -28,6 +28,7 @@ include $(PGXS)
 # On the server that PGHOST names, else on a private one with a mock broker.
 pg_regress_installcheck = $(PYTHON) test/lib/private.py \
 	$(top_builddir)/src/test/regress/pg_regress --inputdir=$(srcdir) --bindir='$(bindir)'
+$(shlib): src/exports.map
 $(OBJS): build/flags # made anew when server, compiler or flags are others
 build/flags: always
 	@mkdir -p build; echo '$(includedir_server) $(VERSION) $(CXX) $(CXXFLAGS) $(WERROR)' > $@.new; \

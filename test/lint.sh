@@ -1,0 +1,142 @@
+#!/bin/bash
+# What a compiler does not check: the promises of src/README.md about folders, names that must agree,
+# words that must not appear. Prints what is wrong with its place; the exit code says whether anything.
+cd "$(dirname "$0")/.." || exit 1
+shopt -s lastpipe # a rule at the end of a pipe counts in this shell
+failures=0
+
+wrong() { # RULE, then what was found, a line each
+    echo "lint: $1:"
+    sed 's/^/    /'
+    failures=$((failures + 1))
+}
+
+expect_nothing() { # RULE: standard input must be empty
+    local found
+    found=$(cat)
+    [ -z "$found" ] || wrong "$1" <<<"$found"
+}
+
+sources() { find "${@:-src}" -name '*.cpp' -o -name '*.h'; }
+
+# ------------------------------------------------------------------ folders and what they may include
+
+declare -A may=(
+    [base]="base"
+    [kafka]="base kafka"
+    [decode]="base decode"
+    [ingest]="base kafka decode ingest"
+    [pg]="base kafka decode ingest pg"
+    [topic]="base kafka decode ingest pg topic"
+    [stream]="base kafka decode ingest pg topic stream"
+)
+for folder in "${!may[@]}"; do
+    ours=$(tr ' ' '|' <<<"${!may[*]}")
+    allowed=$(tr ' ' '|' <<<"${may[$folder]}")
+    grep -nE "#include \"($ours)/" -r "src/$folder" --include='*.cpp' --include='*.h' |
+        grep -vE "#include \"($allowed)/" |
+        expect_nothing "src/$folder may include only ${may[$folder]}"
+done
+for folder in base kafka decode ingest; do
+    grep -nE '#include "' -r src/$folder --include='*.cpp' --include='*.h' |
+        grep -vE '#include "(base|kafka|decode|ingest)/' |
+        expect_nothing "src/$folder is above the border: no server headers"
+    grep -L '#include "base/no_backend.h"' src/$folder/*.cpp 2>/dev/null |
+        expect_nothing "each .cpp of src/$folder includes base/no_backend.h last"
+done
+home() { # each third-party header has one home
+    grep -nE "#include <$2" -r src --include='*.cpp' --include='*.h' | grep -v "^src/$1/" |
+        expect_nothing "$2 is included by src/$1 only"
+}
+home kafka 'librdkafka/'
+home decode 'simdjson'
+home ingest 'boost/'
+
+# ------------------------------------------------------------------ the border
+
+grep -n 'PG_VERSION_NUM' -r src --include='*.cpp' --include='*.h' |
+    grep -v -e '^src/pg/compat.h' -e '^src/base/no_backend.h' |
+    expect_nothing "server versions are told apart in src/pg/compat.h only"
+grep -nE '\bPG_(TRY|CATCH|FINALLY)\b' -r src --include='*.cpp' --include='*.h' |
+    grep -v '^src/pg/guard.cpp' | grep -vE ':[0-9]+: *(//|\*)' |
+    expect_nothing "PG_TRY stands in src/pg/guard.cpp only"
+
+if [ -f kafka_engine.so ]; then
+    nm -D --defined-only kafka_engine.so | awk '{print $3}' |
+        grep -vE '^(Pg_magic_func|_PG_init|(pg_finfo_)?kafka_engine_[a-z_0-9]+)$' |
+        expect_nothing "exported though the server does not need it"
+    grep -oE "'MODULE_PATHNAME', *'[a-z_0-9]+'" sql/kafka_engine--*.sql | grep -oE "'[a-z_0-9]+'$" |
+        tr -d "'" | sort -u |
+        while read -r f; do
+            nm -D --defined-only kafka_engine.so | grep -q " $f\$" || echo "$f"
+        done | expect_nothing "functions of the SQL script that the library does not export"
+fi
+
+# ------------------------------------------------------------------ names that must agree
+
+for f in sql/*.sql; do
+    name=$(basename "$f" .sql)
+    case $name in kafka_engine--*) continue ;; esac
+    [ -f "expected/$name.out" ] || echo "$f"
+done | expect_nothing "an input of psql's tests without its expected/*.out"
+for f in expected/*.out; do
+    [ -e "$f" ] || continue
+    name=$(basename "$f" .out)
+    [ -f "sql/${name%_[0-9]}.sql" ] || [ -f "sql/$name.sql" ] || echo "$f"
+done | expect_nothing "an expected output without its input"
+
+version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" kafka_engine.control)
+{
+    [ -f "sql/kafka_engine--$version.sql" ] || echo "sql/kafka_engine--$version.sql is missing"
+    grep -q "^DATA = .*kafka_engine--$version.sql" Makefile || echo Makefile
+    grep -q "version: '$version'" meson.build || echo meson.build
+    grep -q "kafka_engine--$version.sql" META.json || echo "META.json (file)"
+    [ "$(grep -c "\"version\": \"$version.0\"" META.json)" = 3 ] || echo "META.json (version)"
+    grep -m1 '^## ' CHANGELOG.md | grep -q "^## $version\b" || echo CHANGELOG.md
+} | expect_nothing "the version is $version, here it is not"
+
+# What a user can name, by the tables in the code and the SQL script, stands in README.
+if [ -f README.md ]; then
+    {
+        grep -hoE 'CREATE (OR REPLACE )?(FUNCTION|VIEW|PROCEDURE) kafka\.[a-z_]+' \
+            sql/kafka_engine--*.sql | grep -oE 'kafka\.[a-z_]+$'
+        grep -hoE '"kafka\.[a-z_]+"' -r src --include='*.cpp' | tr -d '"'
+    } | grep -v -e 'kafka\._' -e '_$' | sort -u |
+        while read -r name; do
+            grep -qF "$name" README.md || echo "$name"
+        done | expect_nothing "not in README.md"
+    # Tables of options: rows that begin {"name",
+    for f in src/topic/options.cpp src/stream/options.cpp; do
+        [ -f $f ] && grep -oE '^ *\{"[a-z_]+",' $f | grep -oE '[a-z_]+'
+    done | sort -u |
+        while read -r name; do
+            grep -qE "[\`.]$name\b" README.md || echo "$name"
+        done | expect_nothing "options that README.md does not tell of"
+fi
+
+# ------------------------------------------------------------------ words and shapes
+
+sources | xargs grep -nE '\b(TODO|FIXME|XXX|HACK)\b' |
+    expect_nothing "a promise instead of the thing"
+grep -nE '(time\.sleep|pg_sleep)\(' -r test/flow --include='*.py' | grep -v 'pg_sleep([0-9]\{2,\})' |
+    expect_nothing "tests wait for a condition (test/lib/wait.py), they do not sleep"
+git ls-files -z 2>/dev/null | xargs -0 -r grep -nIE '(^|[^a-z])/(work|opt/pg)[-/]|\bissue [0-9]' -- 2>/dev/null |
+    grep -v '^test/lint.sh' |
+    expect_nothing "the tree speaks of itself, not of a machine or a list of work"
+sources src test | xargs grep -nE "$(printf '\t')| +$" |
+    expect_nothing "tabs, or blanks at a line's end"
+for f in test/check test/lint.sh test/lib/setup test/lib/python test/lib/broker test/demo/run .ci/run; do
+    bash -n $f 2>&1
+    [ -x $f ] || echo "$f is not executable"
+done | expect_nothing "scripts that do not parse or do not run"
+
+# ------------------------------------------------------------------ warnings
+
+long=$(sources src test | xargs -d '\n' grep -nE '^.{101,}$' | wc -l)
+[ "$long" = 0 ] || echo "lint: warning: $long lines of more than 100 columns: make format"
+
+{ sources src test; find test sql -name '*.py' -o -name '*.sh'; } | xargs wc -l |
+    awk '$2 != "total" && $1 > 500 {print "lint: warning: " $2 " has " $1 " lines: split it by noun"}'
+
+[ $failures = 0 ] && echo "lint: nothing wrong"
+exit $((failures > 0))
