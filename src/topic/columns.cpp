@@ -30,7 +30,7 @@ const role_row roles[] = {
     {"leader_epoch", role::leader_epoch, INT4OID, "integer",
      "The leader's epoch; null where the client library does not tell."},
     {"key", role::key, InvalidOid, "bytea",
-     "Its key: bytea, text, json or jsonb, or what key_format takes."},
+     "Its key: bytea, text, varchar, json or jsonb."},
     {"headers", role::headers, JSONBOID, "jsonb", "Its headers, order and repeats kept."},
     {"raw", role::raw, BYTEAOID, "bytea", "The payload's bytes."},
     {"tombstone", role::tombstone, BOOLOID, "boolean", "Whether the payload is null."},
@@ -148,14 +148,17 @@ void check_role(const topic_columns& t, const topic_column& c, const role_row& r
         fits = is_one_of(c.type, {TEXTOID, BYTEAOID});
         takes = "text or bytea";
     } else {
-        fits = is_one_of(c.type, {BYTEAOID, TEXTOID, JSONOID, JSONBOID});
-        takes = "bytea, text, json or jsonb";
+        fits = is_one_of(c.type, {BYTEAOID, TEXTOID, VARCHAROID, JSONOID, JSONBOID});
+        takes = "bytea, text, varchar, json or jsonb";
     }
     if (fits)
         return;
     std::string what = r.what == role::header ? "header." + c.column.header_name : std::string(r.name);
-    refuse_type(t, c, "metadata " + quoted(what) + " needs a column of type " + takes,
-                "Declare it as " + quoted(c.column.name) + " " + std::string(r.type_name) + ".");
+    std::string hint = "Declare it as " + quoted(c.column.name) + " " + std::string(r.type_name);
+    if (r.what == role::key)
+        hint += ", or decode the key: a column of another name with the option source 'key', and "
+                "key_format on the table";
+    refuse_type(t, c, "metadata " + quoted(what) + " needs a column of type " + takes, hint + ".");
 }
 
 // A payload's or key's column against its format.
