@@ -41,7 +41,7 @@ test/lib/mock_broker: test/lib/mock_broker.cpp
 unit:            ; @$(MAKE) --no-print-directory -C test/unit run
 tap: all mock    ; @$(PYTHON) -m pytest -q test/flow $(TESTS)
 bench: all mock  ; @$(PYTHON) test/bench/run.py
-chaos: all mock  ; @$(PYTHON) test/chaos/run.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+chaos: all mock  ; @$(PYTHON) test/chaos/chaos.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 fuzz:            ; @$(MAKE) --no-print-directory -C test/fuzz run
 lint: all        ; @test/lint.sh
 format:          ; @clang-format -i src/*/*.h src/*/*.cpp test/*/*.h test/*/*.cpp

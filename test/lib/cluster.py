@@ -271,11 +271,11 @@ class Cluster:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        wait_until(lambda: not any(self._alive(p) for p in pids[1:]), 10, "children are gone")
+        wait_until(lambda: not any(self.alive(p) for p in pids[1:]), 10, "children are gone")
         self.process = None
 
     @staticmethod
-    def _alive(pid):
+    def alive(pid):
         try:
             with open(f"/proc/{pid}/stat") as f:
                 return f.read().rsplit(")", 1)[1].split()[0] != "Z"

@@ -15,18 +15,23 @@ PATIENCE = 60
 
 
 class Database:
-    """connection is in autocommit; connect() opens more, all closed at the end."""
+    """connection is in autocommit; connect() opens more, all closed at the end.
+
+    create=False takes a database that is there; keep=True leaves it at the end.
+    """
 
     _numbers = itertools.count(1)
 
-    def __init__(self, cluster, name=None, extension=True):
+    def __init__(self, cluster, name=None, extension=True, create=True, keep=False):
         self.cluster = cluster
         self.name = name or f"d{next(self._numbers)}_{uuid.uuid4().hex[:6]}"
         self._connections = []
         self._servers = {}
-        self._execute_elsewhere(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
+        self._keep = keep or not create
+        if create:
+            self._execute_elsewhere(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
         self.connection = self.connect()
-        if extension:
+        if create and extension:
             self.execute("CREATE EXTENSION kafka_engine")
 
     def _execute_elsewhere(self, statement):
@@ -152,7 +157,7 @@ class Database:
     def close(self):
         for c in self._connections:
             c.close()
-        if self.cluster.running:
+        if self.cluster.running and not self._keep:
             self._execute_elsewhere(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
 
