@@ -91,3 +91,96 @@ GRANT SELECT ON kafka.positions TO PUBLIC;
 -- ---------------------------------------------------------------- continuous views: ddl (stream/)
 
 -- ---------------------------------------------------------------- running: views, lag, workers (stream/)
+
+-- What shared memory knows; texts that can hold data are NULL for those who may not read them.
+CREATE FUNCTION kafka.absence(OUT state text, OUT reason text) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'kafka_engine_absence' LANGUAGE C PARALLEL RESTRICTED ROWS 1;
+CREATE FUNCTION kafka.live_views(OUT view regclass, OUT state text, OUT since timestamptz,
+                                 OUT reason text, OUT error text, OUT error_at timestamptz)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'kafka_engine_live_views' LANGUAGE C PARALLEL RESTRICTED ROWS 10;
+CREATE FUNCTION kafka.workers_of(topic_table regclass) RETURNS int
+    AS 'MODULE_PATHNAME', 'kafka_engine_workers_of' LANGUAGE C STRICT PARALLEL RESTRICTED;
+CREATE FUNCTION kafka.ends(topic_table regclass, OUT topic text, OUT partition int, OUT low bigint,
+                           OUT end_offset bigint, OUT as_of timestamptz) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'kafka_engine_ends' LANGUAGE C STRICT PARALLEL RESTRICTED ROWS 10;
+CREATE FUNCTION kafka.progress_of(view regclass, topic_table regclass, topic text, partition int,
+                                  next_offset bigint, OUT "position" bigint,
+                                  OUT seconds_behind float8, OUT catch_up_time interval)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'kafka_engine_progress_of' LANGUAGE C STRICT PARALLEL RESTRICTED ROWS 1;
+CREATE FUNCTION kafka.running_workers(OUT pid int, OUT topics int, OUT partitions int,
+        OUT rows bigint, OUT bytes bigint, OUT batches bigint, OUT rejects bigint,
+        OUT last_batch_at timestamptz, OUT fetch_time interval, OUT decode_time interval,
+        OUT apply_time interval, OUT commit_time interval, OUT librdkafka jsonb)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'kafka_engine_workers' LANGUAGE C PARALLEL RESTRICTED ROWS 4;
+
+-- Behind is counted to the last stable offset. A view that has not begun has no position yet.
+CREATE VIEW kafka.lag AS
+    SELECT r.view, x.topic, x.partition, l."position", x.end_offset,
+           greatest(x.end_offset - coalesce(l."position", x.low), 0) AS records_behind,
+           l.seconds_behind, l.catch_up_time, x.as_of
+    FROM kafka.registry r
+    CROSS JOIN LATERAL (
+        SELECT coalesce(p.topic, e.topic) AS topic, coalesce(p.partition, e.partition) AS partition,
+               p.next_offset, e.low, e.end_offset, e.as_of
+        FROM (SELECT topic, partition, next_offset FROM kafka.progress WHERE view = r.view) p
+        FULL JOIN kafka.ends(r.topic_table) e ON e.topic = p.topic AND e.partition = p.partition) x
+    LEFT JOIN LATERAL kafka.progress_of(r.view, r.topic_table, x.topic, x.partition, x.next_offset) l
+        ON true;
+GRANT SELECT ON kafka.lag TO PUBLIC;
+
+-- The persisted state wins: paused and stopped hold though no worker says so. The estimate of the
+-- time left stands in for the reason while a view catches up.
+CREATE VIEW kafka.views AS
+    SELECT r.view, r.topic_table, s.state,
+           CASE WHEN r.state = 'active' THEN greatest(l.since, r.since) ELSE r.since END AS since,
+           CASE WHEN s.state = 'catching up' AND l.reason IS NULL THEN
+                    'about ' || (SELECT date_trunc('second', max(g.catch_up_time)) FROM kafka.lag g
+                                 WHERE g.view = r.view)::text || ' left'
+                WHEN r.state = 'active' THEN CASE WHEN l.view IS NULL THEN a.reason ELSE l.reason END
+                WHEN pg_has_role(c.relowner, 'USAGE') THEN r.reason
+           END AS reason,
+           CASE WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN NULL
+                WHEN l.error_at > r.error_at OR r.error_at IS NULL THEN l.error
+                ELSE r.error END AS error,
+           greatest(l.error_at, r.error_at) AS error_at,
+           coalesce(p.rows, 0) AS rows, coalesce(p.rejects, 0) AS rejects,
+           CASE WHEN r.state = 'active' THEN kafka.workers_of(r.topic_table) ELSE 0 END AS workers,
+           r.start, r.options, pg_get_viewdef(r.query) AS definition
+    FROM kafka.registry r
+    JOIN pg_class c ON c.oid = r.view
+    CROSS JOIN kafka.absence() a
+    LEFT JOIN kafka.live_views() l ON l.view = r.view
+    LEFT JOIN (SELECT view, sum(rows)::bigint AS rows, sum(skipped)::bigint AS rejects
+               FROM kafka.progress GROUP BY view) p ON p.view = r.view
+    CROSS JOIN LATERAL (SELECT CASE WHEN r.state <> 'active' THEN r.state
+                                    WHEN l.state IN ('paused', 'stopped') THEN 'starting'
+                                    ELSE coalesce(l.state, a.state) END AS state) s;
+GRANT SELECT ON kafka.views TO PUBLIC;
+
+CREATE VIEW kafka.workers AS SELECT * FROM kafka.running_workers();
+GRANT SELECT ON kafka.workers TO PUBLIC;
+
+CREATE VIEW kafka.gaps AS
+    SELECT g.view, g.topic, g.partition, g.first_missing, g.last_missing,
+           g.last_missing - g.first_missing + 1 AS records,
+           CASE WHEN pg_has_role(c.relowner, 'USAGE') THEN g.reason END AS reason,
+           g.crossed, g.noticed_at
+    FROM kafka.gap_log g LEFT JOIN pg_class c ON c.oid = g.view;
+GRANT SELECT ON kafka.gaps TO PUBLIC;
+
+CREATE VIEW kafka.history AS
+    SELECT h.view, h.at, h.state,
+           CASE WHEN pg_has_role(c.relowner, 'USAGE') THEN h.reason END AS reason, h.by
+    FROM kafka.state_log h LEFT JOIN pg_class c ON c.oid = h.view;
+GRANT SELECT ON kafka.history TO PUBLIC;
+
+-- True once every record below the ends of the call's moment has been committed into the view, or
+-- one producer's record; false at the time-out.
+CREATE FUNCTION kafka.wait(view regclass, timeout interval DEFAULT NULL) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'kafka_engine_wait' LANGUAGE C PARALLEL UNSAFE;
+CREATE FUNCTION kafka.wait(view regclass, topic text, partition int, record_offset bigint,
+                           timeout interval DEFAULT NULL) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'kafka_engine_wait_record' LANGUAGE C PARALLEL UNSAFE;

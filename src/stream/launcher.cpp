@@ -28,6 +28,8 @@ extern "C" {
 #include "utils/wait_event.h"
 }
 
+#include <csignal>
+
 #include "pg/parts.h"
 #include "stream/shmem_layout.h"
 
@@ -111,15 +113,38 @@ List* list_databases(Oid only)
     return result;
 }
 
-// Back to the free slots, unless a commit asked for a supervisor just now. What the hashes know goes
-// before: only the launcher can bring the database back to life.
-void let_go(database_slot* d)
+// With the lock held: ends what workers a supervisor left behind; whether one is still there.
+bool end_workers(Oid database)
+{
+    bool any = false;
+    for (int i = 0; i < shared->workers; i++) {
+        worker_slot* w = &shared->worker[i];
+        if (w->database != database)
+            continue;
+        w->stop = true;
+        if (w->process.pid == 0) {
+            free_worker(w);
+            continue;
+        }
+        kill(w->process.pid, SIGTERM);
+        any = true;
+    }
+    return any;
+}
+
+// Back to the free slots, unless a commit asked for a supervisor just now; false: try again soon. What
+// the hashes know goes before: only the launcher can bring the database back to life.
+bool let_go(database_slot* d)
 {
     const Oid database = d->database;
     purge_database(database);
     locked l;
-    if (!d->wanted && d->supervisor.pid == 0 && !d->launched && d->blocked == 0)
-        free_database(d);
+    if (d->wanted || d->supervisor.pid != 0 || d->launched || d->blocked > 0)
+        return true;
+    if (end_workers(database))
+        return false;
+    free_database(d);
+    return true;
 }
 
 void start(database_slot* d, int number, TimestampTz now)
@@ -202,10 +227,8 @@ TimestampTz step(database_slot* d, int number, TimestampTz now)
     }
     if (d->blocked > 0)
         return 0; // the command sets our latch at its end
-    if (!d->wanted) {
-        let_go(d);
-        return 0;
-    }
+    if (!d->wanted)
+        return let_go(d) ? 0 : now + second / 10;
     if (d->next_start > now)
         return d->next_start;
     List* there = list_databases(d->database);
@@ -214,8 +237,7 @@ TimestampTz step(database_slot* d, int number, TimestampTz now)
             locked l;
             d->wanted = false;
         }
-        let_go(d);
-        return 0;
+        return let_go(d) ? 0 : now + second / 10;
     }
     list_free(there);
     start(d, number, now);

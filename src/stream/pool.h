@@ -87,6 +87,10 @@ class pool {
 // force.
 void supervisor_says(Oid view, live_state, const std::string& reason, bool force);
 
+// Marks the views that have more to read and for a minute have not moved, though a worker says that it
+// works on them; takes the mark from the others (stream/stuck.cpp).
+void judge_progress(const std::vector<registered_view>&);
+
 // With a time when to look again where some worker's batch has been open for long: cancels those in
 // whose way somebody waits (stream/give_way.cpp). 0: nothing to watch.
 TimestampTz watch_batches(Oid database, TimestampTz now);

@@ -13,10 +13,12 @@ namespace ke::stream {
 
 // The command that follows needs the database without connections (DROP, RENAME, SET TABLESPACE, a
 // copy made of it): stops its supervisor and workers, waits for them (at most 5 s; interruptible) and
-// lets none start until after_database_command(), the end of the transaction, or of the process. Check
-// the user's right to the command first. Does nothing for InvalidOid and without preload.
+// lets none start until this session's transaction has ended, in whatever way. Check the user's right
+// to the command first. Does nothing for InvalidOid and without preload. Raises.
 void before_database_command(Oid database);
-void after_database_command();
+
+// After CREATE DATABASE: the copy may hold continuous views, which are to be shown as restored.
+void look_into_at_commit(Oid database);
 
 // ---- among launcher, supervisor and pool ----
 

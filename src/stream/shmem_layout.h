@@ -219,6 +219,34 @@ void purge_database(Oid);
 // Fills `to` with as much of text as fits, whole characters only.
 void fill(char* to, std::size_t size, const std::string& text);
 
+// Copies of this database's entries that are wanted, taken under the table's locks; palloc'd. Raises
+// (with a lock held: outside a transaction inside with_table).
+template <class Entry, class F>
+Entry* copy_entries(dshash_table* table, int* count, F wanted)
+{
+    int room = 64;
+    *count = 0;
+    auto* list = static_cast<Entry*>(palloc(room * sizeof(Entry)));
+    dshash_seq_status s;
+    dshash_seq_init(&s, table, false);
+    while (auto* e = static_cast<Entry*>(dshash_seq_next(&s))) {
+        if (e->key.database != MyDatabaseId || !wanted(*e))
+            continue;
+        if (*count == room) {
+            room *= 2;
+            list = static_cast<Entry*>(repalloc_huge(list, room * sizeof(Entry)));
+        }
+        list[(*count)++] = *e;
+    }
+    dshash_seq_term(&s);
+    return list;
+}
+template <class Entry>
+Entry* copy_entries(dshash_table* table, int* count)
+{
+    return copy_entries<Entry>(table, count, [](const Entry&) { return true; });
+}
+
 // Which worker slot this process is, or null.
 worker_slot* my_slot();
 

@@ -152,6 +152,7 @@ class supervisor {
     std::vector<registered_view> views_;
     std::uint64_t seen_ = 0; // commits
     TimestampTz read_again_ = 0; // after an error, or a topic table that could not be read
+    TimestampTz judge_at_ = 0;   // whether views are stuck; with what else wakes us
     int failures_ = 0;
     bool prepared_ = false;
 };
@@ -303,6 +304,10 @@ void supervisor::run()
             shared->launcher.set_latch(); // it may look into the next database
         }
         now = GetCurrentTimestamp();
+        if (now >= judge_at_) {
+            judge_progress(views_);
+            judge_at_ = now + 5000000;
+        }
         TimestampTz next = read_again_;
         for (TimestampTz t : {pool_.step(now), ends_.step(now), watch_batches(MyDatabaseId, now)})
             if (t != 0 && (next == 0 || t < next))

@@ -1,0 +1,127 @@
+// DROP DATABASE and its like, run from a session in another database while a supervisor and workers
+// are connected to it: they are stopped and kept away until the command's transaction has ended, so
+// that the command works without FORCE. Session's process; plain data only.
+#include "stream/processes.h"
+
+extern "C" {
+#include "access/xact.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+}
+
+#include <csignal>
+
+#include "stream/shmem_layout.h"
+
+namespace ke::stream {
+
+namespace {
+
+constexpr TimestampTz patience = 5000000;
+
+Oid blocked;      // by this session
+Oid to_look_into; // once this transaction has committed
+bool registered;
+
+void unblock()
+{
+    if (!OidIsValid(blocked))
+        return;
+    locked l;
+    database_slot* d = find_database(blocked);
+    blocked = InvalidOid;
+    if (!d || d->blocked == 0)
+        return;
+    d->blocked--;
+    shared->launcher.set_latch();
+}
+
+void on_transaction_end(XactEvent event, void*)
+{
+    switch (event) {
+    case XACT_EVENT_COMMIT:
+        unblock();
+        if (OidIsValid(to_look_into))
+            bump_database(to_look_into);
+        to_look_into = InvalidOid;
+        break;
+    case XACT_EVENT_ABORT:
+    case XACT_EVENT_PREPARE:
+        unblock();
+        to_look_into = InvalidOid;
+        break;
+    default:
+        break;
+    }
+}
+
+void on_exit(int, Datum)
+{
+    unblock();
+}
+
+void listen()
+{
+    if (registered)
+        return;
+    RegisterXactCallback(on_transaction_end, nullptr);
+    before_shmem_exit(on_exit, 0);
+    registered = true;
+}
+
+// Tells all processes of ours in the database to end; whether there are any.
+bool terminate(database_slot* d)
+{
+    bool any = false;
+    locked l;
+    if (d->supervisor.pid != 0) {
+        kill(d->supervisor.pid, SIGTERM);
+        any = true;
+    }
+    for (int i = 0; i < shared->workers; i++) {
+        worker_slot* w = &shared->worker[i];
+        if (w->database != d->database)
+            continue;
+        w->stop = true;
+        if (w->process.pid != 0) {
+            kill(w->process.pid, SIGTERM);
+            any = true;
+        }
+    }
+    return any;
+}
+
+} // namespace
+
+void before_database_command(Oid database)
+{
+    if (!shared || !OidIsValid(database) || database == MyDatabaseId)
+        return;
+    listen();
+    unblock();
+    database_slot* d;
+    {
+        locked l;
+        d = take_database(database);
+        if (!d)
+            return; // so many databases with views: the command has to wait for its luck
+        d->blocked++;
+        blocked = database;
+    }
+    const TimestampTz until = GetCurrentTimestamp() + patience;
+    ConditionVariablePrepareToSleep(&d->moved);
+    while (terminate(d) && GetCurrentTimestamp() < until)
+        (void) ConditionVariableTimedSleep(&d->moved, 100, PG_WAIT_EXTENSION);
+    ConditionVariableCancelSleep();
+}
+
+void look_into_at_commit(Oid database)
+{
+    if (!shared || !OidIsValid(database))
+        return;
+    listen();
+    to_look_into = database;
+}
+
+} // namespace ke::stream
