@@ -27,7 +27,11 @@ extern "C" {
 #endif
 
 extern "C" {
+#include "executor/executor.h"
 #include "lib/dshash.h"
+#include "nodes/execnodes.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/pathnode.h"
 #include "storage/proc.h"
 }
 
@@ -51,6 +55,47 @@ inline void keys_are_bytes(dshash_parameters* p)
 #if PG_VERSION_NUM >= 170000
     p->copy_function = dshash_memcpy;
 #endif
+}
+
+using node_walker = bool (*)(Node*, void*);
+
+inline bool walk_expression(Node* node, node_walker walker, void* context)
+{
+#if PG_VERSION_NUM >= 160000
+    return expression_tree_walker(node, walker, context);
+#else
+    // Through void(*)(), which compilers take as "the cast is meant".
+    auto any = reinterpret_cast<void (*)()>(walker);
+    return expression_tree_walker(node, reinterpret_cast<bool (*)()>(any), context);
+#endif
+}
+
+// A path of a foreign scan that re-checks all its clauses itself.
+inline ForeignPath* make_foreign_path(PlannerInfo* root, RelOptInfo* rel, double rows,
+                                      Cost startup_cost, Cost total_cost, Relids required_outer)
+{
+#if PG_VERSION_NUM >= 180000
+    return create_foreignscan_path(root, rel, nullptr, rows, 0, startup_cost, total_cost, NIL,
+                                   required_outer, nullptr, NIL, NIL);
+#elif PG_VERSION_NUM >= 170000
+    return create_foreignscan_path(root, rel, nullptr, rows, startup_cost, total_cost, NIL,
+                                   required_outer, nullptr, NIL, NIL);
+#else
+    return create_foreignscan_path(root, rel, nullptr, rows, startup_cost, total_cost, NIL,
+                                   required_outer, nullptr, NIL);
+#endif
+}
+
+// Whose rights and login a foreign scan uses.
+inline Oid scan_user(ForeignScanState* node)
+{
+#if PG_VERSION_NUM >= 160000
+    Oid user = castNode(ForeignScan, node->ss.ps.plan)->checkAsUser;
+#else
+    Index rel = castNode(ForeignScan, node->ss.ps.plan)->scan.scanrelid;
+    Oid user = exec_rt_fetch(rel, node->ss.ps.state)->checkAsUser;
+#endif
+    return OidIsValid(user) ? user : GetUserId();
 }
 
 } // namespace ke::pg

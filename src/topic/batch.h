@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "decode/plan.h"
@@ -15,20 +16,22 @@
 
 namespace ke::topic {
 
-// Lowest offset of a partition that the view has not stored yet: rows below it are left out.
-struct batch_floor {
-    message_offset next;
-};
+// SQLSTATE, never seen by users: the view's plan reads a column that the batch was decoded without.
+// The worker builds the feed again from what the views read now.
+inline constexpr int errcode_stale_feed = MAKE_SQLSTATE('K', 'E', '0', '0', '1');
 
 struct batch {
     Oid topic_table;
+    std::vector<std::string> topics;    // names, by topic number of the feed
     const decode_columns* columns;     // the feed's: cells by attribute number
     std::vector<ingest::chunk*> chunks; // in order of arrival
+
     // Which messages a scan returns: those numbered [first, last), counted over all chunks, whose
     // offset is not below floor(topic, partition), and that are not left out.
     std::uint32_t first_message = 0;
     std::uint32_t last_message = UINT32_MAX;
-    // floors[topic][partition]; absent or no_offset: everything.
+    // Lowest offset that the view has not stored yet, floors[topic][partition]; absent or no_offset:
+    // everything.
     std::vector<std::vector<message_offset>> floors;
     std::vector<std::uint32_t> left_out; // numbers of messages, ascending (rejected ones)
 
@@ -39,6 +42,11 @@ struct batch {
     // (somebody waits for a lock that this batch holds).
     volatile sig_atomic_t* attention = nullptr;
     void (*attend)() = nullptr;
+
+    const char* topic_name(std::uint32_t number) const
+    {
+        return number < topics.size() ? topics[number].c_str() : "?";
+    }
 };
 
 // Set by the worker around the execution of one view's plan, null otherwise (also after errors).

@@ -1,0 +1,211 @@
+#include "topic/scan.h"
+
+extern "C" {
+#include "access/sysattr.h"
+#include "access/xact.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+}
+
+#include "pg/errors.h"
+#include "pg/guard.h"
+
+namespace ke::topic {
+
+namespace {
+
+void name_record(void* arg)
+{
+    auto* maker = static_cast<row_maker*>(arg);
+    if (maker->message)
+        errcontext("record of topic \"%s\", partition %d, offset " INT64_FORMAT, maker->topic,
+                   maker->message->partition.value, maker->message->offset.value);
+}
+
+// fill_values, with the record named in errors.
+void fill(row_maker* maker, const decode::rows& rows, std::uint32_t row, Datum* values, bool* nulls)
+{
+    ErrorContextCallback context = {error_context_stack, name_record, maker};
+    error_context_stack = &context;
+    pg::fill_values(maker->map, rows, row, values, nulls);
+    error_context_stack = context.previous;
+}
+
+// Whether making the row can meet a value that its type refuses.
+bool may_fail(const row_maker* maker, const decode::rows& rows, std::uint32_t row)
+{
+    const decode::cell_state* states = rows.states(row);
+    for (int i = 0; i < maker->map->count; i++) {
+        const pg::datum_column& c = maker->map->columns[i];
+        if (c.is_domain || states[c.cell] == decode::cell_state::pending)
+            return true;
+    }
+    return false;
+}
+
+// Whether an error of an input function is the record's fault, and not the moment's or the server's.
+bool fault_of_record(int sqlstate)
+{
+    switch (ERRCODE_TO_CATEGORY(sqlstate)) {
+    case ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_EXCEPTION):
+    case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
+    case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+    case ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE):
+    case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+    case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
+    case ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR):
+        return false;
+    }
+    return true;
+}
+
+// All rows of the message in work, in maker->memory.
+void fill_all(row_maker* maker, const decode::rows& rows)
+{
+    const std::size_t natts = maker->map->natts;
+    const std::uint32_t n = maker->message->row_count;
+    maker->made_values = static_cast<Datum*>(palloc0(sizeof(Datum) * (natts * n + 1)));
+    maker->made_nulls = static_cast<bool*>(palloc0(natts * n + 1));
+    for (std::uint32_t i = 0; i < n; i++)
+        fill(maker, rows, maker->message->first_row + i, maker->made_values + natts * i,
+             maker->made_nulls + natts * i);
+    maker->made_rows = n;
+}
+
+// The same in a subtransaction; null, or the error, which is then the record's fault.
+ErrorData* try_fill_all(row_maker* maker, const decode::rows& rows)
+{
+    MemoryContext context = CurrentMemoryContext;
+    ResourceOwner owner = CurrentResourceOwner;
+    BeginInternalSubTransaction(nullptr);
+    MemoryContextSwitchTo(context);
+    ErrorData* error = nullptr;
+    try {
+        pg::call([&] { fill_all(maker, rows); });
+    } catch (const pg::pg_error& e) {
+        error = e.data();
+    }
+    if (error)
+        RollbackAndReleaseCurrentSubTransaction();
+    else
+        ReleaseCurrentSubTransaction();
+    MemoryContextSwitchTo(context);
+    CurrentResourceOwner = owner;
+    if (error && !fault_of_record(error->sqlerrcode))
+        ReThrowError(error);
+    return error;
+}
+
+// One row that says what was wrong: metadata as the record has it, nothing of the payload.
+void make_error_row(row_maker* maker, const decode::rows& rows, const ErrorData* error)
+{
+    pg::datum_map* map = maker->map;
+    const std::uint32_t row = maker->message->first_row;
+    maker->made_values = static_cast<Datum*>(palloc0(sizeof(Datum) * (map->natts + 1)));
+    maker->made_nulls = static_cast<bool*>(palloc(map->natts + 1));
+    memset(maker->made_nulls, true, map->natts + 1);
+    for (int i = 0; i < map->count; i++) {
+        const pg::datum_column& c = map->columns[i];
+        const decode::column& column = maker->plan->columns[c.cell];
+        if (column.metadata == decode::role::error) {
+            maker->made_values[c.attribute] = CStringGetTextDatum(
+                psprintf("column \"%s\": %s", map->at ? map->at->name : "?", error->message));
+            maker->made_nulls[c.attribute] = false;
+        } else if (column.source != decode::column_source::payload &&
+                   rows.states(row)[c.cell] == decode::cell_state::value) {
+            maker->made_values[c.attribute] = static_cast<Datum>(rows.cells(row)[c.cell]);
+            maker->made_nulls[c.attribute] = false;
+        }
+    }
+    maker->made_rows = 1;
+    maker->refused++;
+}
+
+void make_at_once(row_maker* maker, const decode::rows& rows)
+{
+    MemoryContextReset(maker->memory);
+    MemoryContext old = MemoryContextSwitchTo(maker->memory);
+    maker->map->at = nullptr;
+    if (ErrorData* error = try_fill_all(maker, rows))
+        make_error_row(maker, rows, error);
+    maker->map->at = nullptr;
+    maker->made = true;
+    MemoryContextSwitchTo(old);
+}
+
+// The cell of attribute number attnum; -1: none.
+int cell_of(const decode_columns& columns, AttrNumber attnum)
+{
+    const std::size_t i = attnum - 1;
+    return i < columns.cell_of_attribute.size() ? columns.cell_of_attribute[i] : -1;
+}
+
+bool is_read(const Bitmapset* attributes, AttrNumber attnum)
+{
+    constexpr int whole_row = 0 - FirstLowInvalidHeapAttributeNumber;
+    return bms_is_member(attnum + whole_row, attributes) || bms_is_member(whole_row, attributes);
+}
+
+} // namespace
+
+AttrNumber missing_attribute(TupleDesc tuple, const decode_columns& columns,
+                             const Bitmapset* attributes)
+{
+    for (AttrNumber attnum = 1; attnum <= tuple->natts; attnum++)
+        if (!TupleDescAttr(tuple, attnum - 1)->attisdropped && is_read(attributes, attnum) &&
+            cell_of(columns, attnum) < 0)
+            return attnum;
+    return 0;
+}
+
+row_maker* make_row_maker(TupleDesc tuple, const decode_columns& columns,
+                          const Bitmapset* attributes)
+{
+    auto* maker = static_cast<row_maker*>(palloc0(sizeof(row_maker)));
+    auto* cells = static_cast<int*>(palloc(sizeof(int) * (tuple->natts + 1)));
+    for (int i = 0; i < tuple->natts; i++)
+        cells[i] = is_read(attributes, i + 1) ? cell_of(columns, i + 1) : -1;
+    maker->map = pg::make_datum_map(tuple, {cells, static_cast<std::size_t>(tuple->natts)});
+    maker->plan = columns.plan.get();
+    maker->errors_are_rows = columns.plan->has_error_column;
+    maker->memory = AllocSetContextCreate(CurrentMemoryContext, "kafka message",
+                                          ALLOCSET_SMALL_SIZES);
+    return maker;
+}
+
+bool has_pending(const row_maker* maker, const ingest::chunk& chunk, const decode::message_ref& m)
+{
+    for (std::uint32_t i = 0; i < m.row_count; i++)
+        if (may_fail(maker, chunk.rows, m.first_row + i))
+            return true;
+    return false;
+}
+
+std::uint32_t begin_message(row_maker* maker, const ingest::chunk& chunk, std::uint32_t m,
+                            const char* topic)
+{
+    maker->message = &chunk.rows.messages[m];
+    maker->topic = topic;
+    maker->made = false;
+    if (!maker->errors_are_rows || !has_pending(maker, chunk, *maker->message))
+        return maker->message->row_count;
+    make_at_once(maker, chunk.rows);
+    return maker->made_rows;
+}
+
+void store_row(row_maker* maker, const ingest::chunk& chunk, std::uint32_t row, TupleTableSlot* slot)
+{
+    ExecClearTuple(slot);
+    const std::size_t natts = maker->map->natts;
+    if (maker->made) {
+        memcpy(slot->tts_values, maker->made_values + natts * row, sizeof(Datum) * natts);
+        memcpy(slot->tts_isnull, maker->made_nulls + natts * row, natts);
+    } else {
+        fill(maker, chunk.rows, maker->message->first_row + row, slot->tts_values,
+             slot->tts_isnull);
+    }
+    ExecStoreVirtualTuple(slot);
+}
+
+} // namespace ke::topic
