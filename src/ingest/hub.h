@@ -4,8 +4,8 @@
 //
 //   server's thread:  hub, feed, ticket (all calls below)
 //   lane threads:     take messages of their partitions, decode, push chunks        (ingest/lane)
-//   control thread:   one per client: metadata, watermarks, times, group positions  (kafka/control)
-//   reaper threads:   destroy librdkafka handles, however long that takes           (kafka/reaper)
+//   control thread:   one per client, with askers: metadata, watermarks, groups     (kafka/control)
+//   reaper threads:   destroy librdkafka handles, however long that takes           (kafka/client)
 #pragma once
 
 #include <chrono>
@@ -22,61 +22,23 @@
 #include "decode/decoder.h"
 #include "decode/plan.h"
 #include "decode/rows.h"
+#include "kafka/answers.h"
 
 namespace ke::ingest {
 
 // librdkafka properties by their own (dotted) names, with secrets: what a server and a user mapping
 // say together. Two equal lists share a client.
-using properties = std::vector<std::pair<std::string, std::string>>;
+using properties = kafka::settings;
 
 // ------------------------------------------------------------------ questions and their answers
 
-struct topic_partition {
-    std::string topic;
-    partition_id partition;
-    friend auto operator<=>(const topic_partition&, const topic_partition&) = default;
-};
-
-struct partition_state {
-    partition_id partition;
-    std::int32_t leader = -1; // broker id; -1: none at the moment
-};
-struct topic_layout {
-    std::string topic;
-    std::vector<partition_state> partitions; // by number
-    std::optional<fault> error;              // e.g. topic_missing
-};
-struct layout {
-    std::string cluster_id; // empty: the broker did not say
-    std::vector<topic_layout> topics; // of a list: in its order; of a pattern: by name
-    std::vector<std::string> near; // for a missing topic: names like it
-};
-
-struct watermarks {
-    topic_partition at;
-    message_offset low;  // first record still there
-    message_offset high; // the next offset to be written; for read_committed the last stable one
-    std::optional<fault> error;
-};
-
-struct resolved_offset {
-    topic_partition at;
-    message_offset offset; // no_offset: nothing found (time beyond the end; nothing committed)
-    std::optional<fault> error;
-};
-
-struct broker_report {
-    std::string cluster_id;
-    std::string librdkafka_version;
-    struct broker {
-        std::int32_t id;
-        std::string host;
-        int port;
-    };
-    std::vector<broker> brokers;
-    std::int32_t controller = -1;
-    std::int64_t latency_us = 0; // of the metadata request
-};
+using kafka::broker_report;
+using kafka::layout;
+using kafka::partition_state;
+using kafka::resolved_offset;
+using kafka::topic_layout;
+using kafka::topic_partition;
+using kafka::watermarks;
 
 // The answer to a question: not there yet, or there. Taken once. Letting go of a ticket is always
 // allowed; the question is then answered into nothing.
@@ -137,7 +99,13 @@ struct chunk {
 };
 
 // Records of some partitions of some topics of one client, decoded by one plan. Owned by the
-// server's thread; destroying it stops the reading (on the lane, not here) and returns at once.
+// server's thread; destroying it stops the reading (on the lane, not here), frees its chunks, those
+// not given back too, and returns at once. May outlive its hub: then nothing more comes.
+//
+// After a fault of kind broker_unreachable, authentication, authorization or topic_missing the reading
+// goes on by itself once it can; such a one is told once, and again only after something came in
+// between. Every other kind ends its partition (without a topic: all of the lane's): nothing of it is
+// delivered behind the fault, so that nothing is skipped; read on by a new feed from the position.
 class feed {
   public:
     virtual ~feed() = default;
@@ -167,7 +135,8 @@ class hub {
     // The client for these properties; made on first use, kept until the hub goes or forget().
     // Fails on properties that librdkafka refuses. Does not wait for the broker.
     virtual result<client_handle*> client(const properties&) noexcept = 0;
-    // No more use: handles nobody's feed or ticket uses are given to the reaper.
+    // No more use: what none of its feeds needs is given to the reaper; open questions are answered
+    // by a fault.
     virtual void forget(client_handle*) noexcept = 0;
 
     // Questions. Each is answered within timeout, by a fault at the latest.
@@ -199,6 +168,8 @@ class hub {
     virtual std::string statistics(client_handle*) noexcept = 0;
     // What the client last complained of (broker down, login refused), until it works again.
     virtual std::optional<fault> complaint(client_handle*) noexcept = 0;
+    // The library's log lines since the last call (the property debug makes more of them).
+    virtual std::vector<std::string> take_log(client_handle*) noexcept = 0;
 
     virtual result<std::unique_ptr<feed>> open_feed(client_handle*, feed_spec) noexcept = 0;
 

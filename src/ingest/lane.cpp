@@ -1,0 +1,94 @@
+#include "ingest/lane.h"
+
+#include <string>
+
+#include "kafka/living.h"
+
+#include "base/no_backend.h"
+
+namespace ke::ingest {
+
+result<std::shared_ptr<lane>> lane::start(std::shared_ptr<kafka::client> of, bool serves_events,
+                                          std::uint32_t number)
+{
+    std::shared_ptr<lane> made(new lane(std::move(of), serves_events));
+    if (!kafka::start_detached("kafka lane " + std::to_string(number), [made] { made->run(); }))
+        return fault{.kind = fault_kind::out_of_memory, .message = "could not start a thread"};
+    return made;
+}
+
+void lane::open(std::shared_ptr<pipe> p)
+{
+    {
+        std::lock_guard lock(mutex_);
+        orders_.push_back(std::move(p));
+    }
+    call();
+}
+
+void lane::call() noexcept
+{
+    calls_.fetch_add(1);
+    bell_.ring();
+}
+
+void lane::halt() noexcept
+{
+    halted_.store(true);
+    call();
+}
+
+// The same partition may be in a pipe that was shut and in one just ordered: the old one goes first.
+void lane::take_orders()
+{
+    std::vector<std::shared_ptr<pipe>> orders;
+    {
+        std::lock_guard lock(mutex_);
+        orders.swap(orders_);
+    }
+    std::erase_if(pipes_, [](const std::shared_ptr<pipe>& p) {
+        if (p->is_shut())
+            p->close();
+        return p->is_shut();
+    });
+    pipes_.reserve(pipes_.size() + orders.size());
+    for (std::shared_ptr<pipe>& p : orders) {
+        p->open(of_, bell_.fd());
+        pipes_.push_back(std::move(p));
+    }
+}
+
+void lane::run()
+{
+    if (serves_)
+        of_->notify(bell_.fd());
+    while (!halted_.load()) {
+        unsigned seen = calls_.load();
+        take_orders();
+        if (serves_)
+            of_->serve();
+        bool busy = false;
+        for (std::size_t i = 0; i < pipes_.size() && !halted_.load(); ++i)
+            busy |= pipes_[(first_ + i) % pipes_.size()]->turn();
+        ++first_;
+        if (busy)
+            continue;
+        // The library writes to the descriptor whether we doze or not; others ring only if so.
+        bell_.doze();
+        if (calls_.load() == seen)
+            bell_.wait(-1);
+        bell_.wake();
+    }
+    if (serves_)
+        of_->notify(-1);
+    {
+        std::lock_guard lock(mutex_);
+        orders_.clear(); // never opened
+    }
+    for (const std::shared_ptr<pipe>& p : pipes_)
+        p->close();
+    pipes_.clear();
+    of_.reset(); // the last one gives it to the reaper
+}
+
+} // namespace ke::ingest

@@ -1,0 +1,109 @@
+// One feed's part in one lane: the library's queue, the decoder, and the ring to the server's thread.
+//
+//   lane's thread:    open, turn, close; writes the ring, reads the return ring
+//   server's thread:  take, give_back, waiting, shut; reads the ring, writes the return ring
+//
+// Chunks are made by the lane, travel through the ring, come back through the return ring, and are
+// filled again; the pipe owns them all, whoever holds them. Both rings have room for every chunk there
+// can be, so a push never fails. Back-pressure is the feed's ring_bytes and nothing else: a pipe whose
+// feed has too much waiting takes nothing from its own queue, and no other feed notices.
+//
+// Why no wake-up is lost: a lane that finds no room sets `stalled` and looks for room once more; the
+// server's thread takes, then looks at `stalled`. Both are read-modify-writes or loads in one total
+// order, so one of the two sees the other.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <boost/lockfree/spsc_queue.hpp>
+
+#include "ingest/hub.h"
+#include "kafka/fetch.h"
+
+namespace ke::ingest {
+
+// What all pipes of a feed and the server's thread share.
+struct feed_gauge {
+    std::shared_ptr<doorbell> bell; // of the hub
+    std::uint64_t ring_bytes = 0;
+    std::atomic<std::uint64_t> waiting_bytes{0}; // decoded and not taken: lanes add, server takes off
+    std::atomic<int> unfinished{0};              // partitions that have not reached their end
+    std::atomic<int> behind{0};                  // partitions whose log's end was not seen yet
+};
+
+class lane;
+
+class pipe {
+  public:
+    // Server's thread. numbers: which of the feed's partitions are this pipe's.
+    pipe(std::shared_ptr<const feed_spec>, std::vector<std::size_t> numbers,
+         std::unique_ptr<decode::record_decoder>, std::shared_ptr<feed_gauge>, std::uint32_t number);
+    ~pipe();
+    pipe(const pipe&) = delete;
+    pipe& operator=(const pipe&) = delete;
+
+    // --- server's thread ---
+    chunk* take() noexcept;
+    void give_back(chunk*) noexcept;
+    bool waiting() const noexcept { return ring_.read_available() != 0; }
+    // Whether the lane waits for room and has it now: ring its bell.
+    bool can_go_on() noexcept;
+    void shut() noexcept { shut_.store(true); } // then call the lane
+    bool is_shut() const noexcept { return shut_.load(); }
+
+    // --- lane's thread ---
+    void open(std::shared_ptr<kafka::client>, int event_fd) noexcept;
+    // Takes, decodes and pushes one chunk's worth; false: nothing can be done at the moment.
+    bool turn() noexcept;
+    void close() noexcept;
+
+  private:
+    struct slab;
+    struct stretch;
+
+    bool fill();
+    void handle(std::size_t i);
+    void decode(stretch&, std::size_t i, const kafka::arrival&);
+    void reached(stretch&, const kafka::arrival&);
+    void failed(stretch&, std::size_t i);
+    void finish(stretch&);
+    void stop_finished();
+    void mark_behind(stretch&, bool behind);
+    advance& advance_of(stretch&);
+    bool room() const;
+    bool full() const;
+    slab* next_slab();
+    void push();
+    void die(fault) noexcept;
+    void drop_spare();
+
+    std::shared_ptr<const feed_spec> spec_;
+    std::unique_ptr<decode::record_decoder> decoder_;
+    std::shared_ptr<feed_gauge> gauge_;
+    std::uint32_t number_;
+    std::atomic<bool> shut_{false};
+    std::atomic<bool> stalled_{false};
+
+    boost::lockfree::spsc_queue<slab*> ring_;
+    boost::lockfree::spsc_queue<slab*> returns_;
+
+    // Lane's own.
+    std::unique_ptr<kafka::fetch_queue> queue_; // null: not open, or dead
+    std::vector<stretch> stretches_;            // by slot
+    std::vector<std::unique_ptr<slab>> slabs_;
+    std::vector<slab*> spare_;
+    std::unique_ptr<slab> last_words_; // made beforehand: a fault must get out without memory
+    slab* filling_ = nullptr;
+    std::uint32_t serial_ = 0;
+    std::uint32_t target_rows_ = 0; // small at rest, chunk_rows under load
+    std::size_t at_ = 0, count_ = 0; // arrivals taken from the queue and not handled
+    int finished_ = 0;               // partitions that reached their end in filling_
+    std::vector<kafka::header_view> header_views_;
+    std::vector<decode::header> headers_;
+};
+
+} // namespace ke::ingest

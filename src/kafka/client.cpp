@@ -1,0 +1,154 @@
+#include "kafka/client.h"
+
+#include "base/thread.h"
+#include "kafka/conf.h"
+#include "kafka/fault.h"
+#include "kafka/handles.h"
+
+#include "base/no_backend.h"
+
+namespace ke::kafka {
+
+namespace {
+constexpr std::size_t log_lines = 256;
+}
+
+result<std::shared_ptr<client>> client::make(const settings& given)
+{
+    auto conf = make_conf(given);
+    if (!conf)
+        return conf.error();
+    rd_kafka_conf_set_events(conf.value().get(),
+                             RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS | RD_KAFKA_EVENT_LOG);
+
+    // Destroying joins the library's threads, one of which may sit in getaddrinfo: never on the
+    // thread that lets go. Where not even a thread can be had the handle is left alone, counted.
+    auto reap = [](client* c) {
+        if (!start_detached("kafka reaper", [c] { delete c; }))
+            (void)c;
+    };
+    std::shared_ptr<client> made(new client, reap);
+    const std::string* address = find_setting(given, "bootstrap.servers");
+    made->address_ = address != nullptr ? *address : "";
+
+    char words[512] = "";
+    {
+        signals_blocked blocked; // its threads inherit the mask
+        made->handle_ =
+            rd_kafka_new(RD_KAFKA_CONSUMER, conf.value().get(), words, sizeof words);
+    }
+    if (made->handle_ == nullptr)
+        return fault{.kind = fault_kind::refused_option,
+                     .message = "librdkafka refuses the connection's options",
+                     .detail = sentence(words)};
+    conf.value().release(); // the handle's now
+    made->events_ = rd_kafka_queue_get_main(made->handle_);
+    rd_kafka_set_log_queue(made->handle_, made->events_);
+    return made;
+}
+
+client::~client()
+{
+    if (events_ != nullptr)
+        rd_kafka_queue_destroy(events_);
+    if (handle_ != nullptr)
+        rd_kafka_destroy_flags(handle_, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+void client::notify(int event_fd)
+{
+    const std::uint64_t one = 1;
+    rd_kafka_queue_io_event_enable(events_, event_fd, &one, sizeof one);
+}
+
+void client::serve()
+{
+    while (event_ptr event{rd_kafka_queue_poll(events_, 0)}) {
+        switch (rd_kafka_event_type(event.get())) {
+        case RD_KAFKA_EVENT_ERROR:
+            heard_error(rd_kafka_event_error(event.get()), rd_kafka_event_error_string(event.get()));
+            break;
+        case RD_KAFKA_EVENT_STATS: {
+            std::string text = rd_kafka_event_stats(event.get());
+            std::lock_guard lock(mutex_);
+            statistics_ = std::move(text);
+            break;
+        }
+        case RD_KAFKA_EVENT_LOG: {
+            const char *facility = "", *words = "";
+            int level = 0;
+            if (rd_kafka_event_log(event.get(), &facility, &words, &level) == 0)
+                heard_log(std::string(facility) + ": " + words);
+            break;
+        }
+        default:
+            break;
+        }
+    }
+}
+
+void client::heard_error(int err, const char* words)
+{
+    auto code = static_cast<rd_kafka_resp_err_t>(err);
+    fault_kind kind = kind_of(code);
+    std::lock_guard lock(mutex_);
+    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+        last_words_ = words != nullptr ? words : "";
+        last_kind_ = kind;
+    }
+    if (kind == fault_kind::authentication)
+        refusals_.fetch_add(1);
+    else if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+        return; // one connection of several; the rest may do
+    // "1/1 brokers are down" says less than why the last of them went.
+    if (last_kind_ == fault_kind::authentication)
+        code = RD_KAFKA_RESP_ERR__AUTHENTICATION;
+    complaint_ = make_fault(code, address_, last_words_.empty() ? words : last_words_.c_str());
+    complaining_.store(true);
+}
+
+void client::heard_log(std::string line)
+{
+    std::lock_guard lock(mutex_);
+    if (log_.size() == log_lines)
+        log_.pop_front();
+    log_.push_back(std::move(line));
+}
+
+void client::works()
+{
+    if (!complaining_.load())
+        return;
+    std::lock_guard lock(mutex_);
+    complaint_.reset();
+    last_words_.clear();
+    complaining_.store(false);
+}
+
+std::string client::statistics() const
+{
+    std::lock_guard lock(mutex_);
+    return statistics_;
+}
+
+std::optional<fault> client::complaint() const
+{
+    std::lock_guard lock(mutex_);
+    return complaint_;
+}
+
+std::string client::last_words() const
+{
+    std::lock_guard lock(mutex_);
+    return last_words_;
+}
+
+std::vector<std::string> client::take_log()
+{
+    std::lock_guard lock(mutex_);
+    std::vector<std::string> lines(log_.begin(), log_.end());
+    log_.clear();
+    return lines;
+}
+
+} // namespace ke::kafka

@@ -1,0 +1,77 @@
+// One connection to a Kafka cluster: owns librdkafka's handle, which brings threads of its own. Made
+// on any thread, shared by lanes and the control thread; whoever lets go last, it is destroyed on a
+// thread of its own (the reaper), however long that takes: nobody waits for it.
+//
+// What librdkafka tells by itself (logs, errors, statistics) comes by one queue, which the control
+// thread serves; nothing is ever printed.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "kafka/answers.h"
+#include "kafka/living.h"
+
+struct rd_kafka_s;
+struct rd_kafka_queue_s;
+
+namespace ke::kafka {
+
+class client {
+  public:
+    // Fails on settings that librdkafka refuses. Does not wait for the broker.
+    static result<std::shared_ptr<client>> make(const settings&);
+    client(const client&) = delete;
+    client& operator=(const client&) = delete;
+
+    rd_kafka_s* handle() const { return handle_; }
+    const std::string& address() const { return address_; } // bootstrap servers, as given
+
+    // --- control thread ---
+    // Writes eight bytes to the event descriptor when there is something to serve.
+    void notify(int event_fd);
+    // Serves what has come by the event queue; does not block.
+    void serve();
+    // The broker answered: a complaint is over.
+    void works();
+
+    // --- any thread ---
+    std::string statistics() const;
+    std::optional<fault> complaint() const;
+    bool complaining() const { return complaining_.load(); }
+    // What the library last said about a connection that failed; "" before the first time.
+    std::string last_words() const;
+    // Log lines since the last call, oldest first; at most 256 are kept.
+    std::vector<std::string> take_log();
+    // Whether a login was refused since the given count; count now.
+    unsigned refusals() const { return refusals_.load(); }
+
+  private:
+    client() = default;
+    ~client();
+    void heard_error(int err, const char* words);
+    void heard_log(std::string line);
+
+    living alive_;
+    rd_kafka_s* handle_ = nullptr;
+    rd_kafka_queue_s* events_ = nullptr;
+    std::string address_;
+
+    mutable std::mutex mutex_; // guards what follows: control thread writes, all read
+    std::string statistics_;
+    std::string last_words_;
+    fault_kind last_kind_ = fault_kind::broker_unreachable;
+    std::optional<fault> complaint_;
+    std::deque<std::string> log_;
+    std::atomic<bool> complaining_{false};
+    std::atomic<unsigned> refusals_{0};
+};
+
+} // namespace ke::kafka

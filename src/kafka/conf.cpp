@@ -1,0 +1,119 @@
+#include "kafka/conf.h"
+
+#include <algorithm>
+#include <string>
+
+#include "kafka/property.h"
+
+#include "base/no_backend.h"
+
+namespace ke::kafka {
+
+namespace {
+
+struct pair {
+    const char* name;
+    const char* value;
+    const char* alias = nullptr; // the same property under another name
+};
+
+// Where the user said nothing.
+constexpr pair defaults[] = {
+    {"client.id", "kafka_engine"},
+    // Low latency: a partition that starts waits for the fetch under way at most this long, and a
+    // scan that ends in transaction markers learns of the end as late.
+    {"fetch.wait.max.ms", "100"},
+    {"fetch.error.backoff.ms", "50"},
+    {"socket.nagle.disable", "true"},
+    {"socket.keepalive.enable", "true"},
+    {"reconnect.backoff.ms", "50"},
+    {"reconnect.backoff.max.ms", "2000"},
+    // A broker that stopped answering in the middle is noticed after this.
+    {"socket.timeout.ms", "30000"},
+    // New partitions and topics are known within this.
+    {"topic.metadata.refresh.interval.ms", "10000"},
+    {"topic.metadata.propagation.max.ms", "5000"},
+    // Small queues are kind to the cache; kafka/waker keeps them from stalling.
+    {"queued.min.messages", "100000"},
+    {"queued.max.messages.kbytes", "16384"},
+};
+
+// What the promises rest on.
+constexpr pair fixed[] = {
+    {"enable.auto.commit", "false"},      {"enable.auto.offset.store", "false"},
+    {"enable.partition.eof", "true"},     {"isolation.level", "read_committed"},
+    {"log.queue", "true"},                {"log.thread.name", "false"},
+    {"enable.random.seed", "false"},
+};
+constexpr pair fixed_of_topic[] = {
+    {"auto.offset.reset", "error"},
+    {"auto.commit.enable", "false"},
+};
+
+fault refusal(std::string_view name, std::string_view words)
+{
+    std::string option(name);
+    std::replace(option.begin(), option.end(), '.', '_');
+    fault f{.kind = fault_kind::refused_option, .message = "option \"" + option + "\" is refused"};
+    const property_row* row = find_property(name);
+    if (row == nullptr || row->who != access::secret)
+        f.detail = std::string(words) + ".";
+    return f;
+}
+
+} // namespace
+
+const std::string* find_setting(const settings& given, std::string_view name)
+{
+    const std::string* found = nullptr;
+    for (const auto& [n, value] : given)
+        if (n == name)
+            found = &value;
+    return found;
+}
+
+result<conf_ptr> make_conf(const settings& given)
+{
+    conf_ptr conf(rd_kafka_conf_new());
+    char words[512] = "";
+
+    rd_kafka_topic_conf_t* of_topic = rd_kafka_topic_conf_new();
+    for (const pair& p : fixed_of_topic)
+        if (rd_kafka_topic_conf_set(of_topic, p.name, p.value, words, sizeof words) !=
+            RD_KAFKA_CONF_OK) {
+            rd_kafka_topic_conf_destroy(of_topic);
+            return refusal(p.name, words);
+        }
+    rd_kafka_conf_set_default_topic_conf(conf.get(), of_topic); // owned by conf from here on
+
+    for (const pair& p : defaults)
+        if (rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) != RD_KAFKA_CONF_OK)
+            return refusal(p.name, words);
+    for (const auto& [name, value] : given) {
+        const property_row* row = find_property(name);
+        if (row == nullptr)
+            return fault{.kind = fault_kind::unknown_option,
+                         .message = "librdkafka has no property \"" + name + "\""};
+        if (row->who == access::ours)
+            return refusal(name, row->why);
+        if (rd_kafka_conf_set(conf.get(), std::string(row->name).c_str(), value.c_str(), words,
+                              sizeof words) != RD_KAFKA_CONF_OK)
+            return refusal(name, words);
+    }
+    for (const pair& p : fixed)
+        if (rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) != RD_KAFKA_CONF_OK)
+            return refusal(p.name, words);
+
+    // Without it librdkafka takes GSSAPI, which runs kinit with the server's own tickets.
+    const std::string* protocol = find_setting(given, "security.protocol");
+    if (protocol != nullptr && (protocol->starts_with("sasl") || protocol->starts_with("SASL")) &&
+        find_setting(given, "sasl.mechanism") == nullptr &&
+        find_setting(given, "sasl.mechanisms") == nullptr)
+        return fault{.kind = fault_kind::refused_option,
+                     .message = "option \"sasl_mechanism\" is required",
+                     .detail = "The security protocol is " + *protocol + ".",
+                     .hint = "Name one, such as PLAIN or SCRAM-SHA-512."};
+    return conf;
+}
+
+} // namespace ke::kafka

@@ -1,0 +1,18 @@
+// From a list of settings to a configuration of librdkafka: theirs, our defaults where they gave
+// none, and what is ours alone. Included by .cpp files of this folder only.
+#pragma once
+
+#include "base/result.h"
+#include "kafka/answers.h"
+#include "kafka/handles.h"
+
+namespace ke::kafka {
+
+// Does not ask who may set what: that was done when the option was given (kafka/property.h); only
+// what is ours is refused here as well.
+result<conf_ptr> make_conf(const settings&);
+
+// The value of the last setting of this name; null: none.
+const std::string* find_setting(const settings&, std::string_view name);
+
+} // namespace ke::kafka

@@ -1,0 +1,155 @@
+#include "kafka/offsets.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "kafka/control.h"
+#include "kafka/fault.h"
+#include "kafka/handles.h"
+#include "kafka/metadata.h"
+
+#include "base/no_backend.h"
+
+namespace ke::kafka {
+
+namespace {
+
+// One partition's question to ListOffsets and its answer.
+struct query {
+    const topic_partition* at;
+    std::int64_t time; // ms, or RD_KAFKA_OFFSET_BEGINNING, RD_KAFKA_OFFSET_END
+    std::int64_t offset = -1;
+    std::optional<fault> error;
+};
+
+// Gives those an error that have no leader to ask: the library would wait for one until the end.
+std::optional<fault> find_leaders(client& c, std::vector<query>& queries, patience& p)
+{
+    std::vector<std::string> topics;
+    for (const query& q : queries)
+        if (std::find(topics.begin(), topics.end(), q.at->topic) == topics.end())
+            topics.push_back(q.at->topic);
+    auto found = find_layout(c, topics, p);
+    if (!found)
+        return found.error();
+    std::map<std::string_view, const topic_layout*> by_name;
+    for (const topic_layout& t : found.value().topics)
+        by_name[t.topic] = &t;
+    for (query& q : queries) {
+        const topic_layout& t = *by_name.at(q.at->topic);
+        if (t.error) {
+            q.error = t.error;
+            continue;
+        }
+        auto at = std::find_if(t.partitions.begin(), t.partitions.end(),
+                               [&](const auto& s) { return s.partition == q.at->partition; });
+        if (at == t.partitions.end())
+            q.error = make_topic_fault(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, c.address(), "",
+                                       q.at->topic, q.at->partition.value);
+        else if (at->leader < 0)
+            q.error = make_topic_fault(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, c.address(), "",
+                                       q.at->topic, q.at->partition.value);
+    }
+    return std::nullopt;
+}
+
+// One request to each leader. The answer is for all or for none: the first error of a partition
+// hides the others' offsets.
+rd_kafka_resp_err_t list_offsets(client& c, std::vector<query*>& queries, patience& p)
+{
+    partitions_ptr list(rd_kafka_topic_partition_list_new(static_cast<int>(queries.size())));
+    for (const query* q : queries)
+        rd_kafka_topic_partition_list_add(list.get(), q->at->topic.c_str(), q->at->partition.value)
+            ->offset = q->time;
+    rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    while (int ms = p.slice()) {
+        err = rd_kafka_offsets_for_times(c.handle(), list.get(), ms);
+        if (err == RD_KAFKA_RESP_ERR_NO_ERROR || kind_of(err) != fault_kind::broker_unreachable)
+            break;
+    }
+    for (int i = 0; i < list->cnt; ++i) {
+        query& q = *queries[static_cast<std::size_t>(i)];
+        rd_kafka_resp_err_t its = err != RD_KAFKA_RESP_ERR_NO_ERROR ? err : list->elems[i].err;
+        if (its != RD_KAFKA_RESP_ERR_NO_ERROR)
+            q.error = make_topic_fault(its, c.address(), "", q.at->topic, q.at->partition.value);
+        else
+            q.offset = list->elems[i].offset;
+    }
+    return err;
+}
+
+std::optional<fault> ask_brokers_for(client& c, std::vector<query>& queries, patience& p)
+{
+    if (auto f = find_leaders(c, queries, p))
+        return f;
+    // A partition may be asked for two offsets, but one request holds it once (KAFKA-1588).
+    std::map<std::int64_t, std::vector<query*>> by_time;
+    std::vector<query*> rest;
+    for (query& q : queries)
+        if (!q.error)
+            (q.time < 0 ? by_time[q.time] : rest).push_back(&q);
+    if (!rest.empty())
+        by_time[0] = std::move(rest);
+    for (auto& [time, some] : by_time) {
+        if (list_offsets(c, some, p) == RD_KAFKA_RESP_ERR_NO_ERROR || some.size() == 1)
+            continue;
+        // One of them spoils the answer: each alone, as long as there is time.
+        for (query* q : some) {
+            if (p.over())
+                break;
+            q->error.reset();
+            std::vector<query*> alone{q};
+            list_offsets(c, alone, p);
+        }
+    }
+    return std::nullopt;
+}
+
+} // namespace
+
+result<std::vector<watermarks>> find_watermarks(client& c, const std::vector<topic_partition>& of,
+                                                patience& p)
+{
+    std::vector<query> queries;
+    for (const topic_partition& at : of) {
+        queries.push_back({&at, RD_KAFKA_OFFSET_BEGINNING});
+        queries.push_back({&at, RD_KAFKA_OFFSET_END});
+    }
+    if (!queries.empty())
+        if (auto f = ask_brokers_for(c, queries, p))
+            return *f;
+    std::vector<watermarks> answer;
+    for (std::size_t i = 0; i < of.size(); ++i) {
+        query &low = queries[2 * i], &high = queries[2 * i + 1];
+        watermarks w{.at = of[i]};
+        if (low.error || high.error) {
+            w.error = low.error ? low.error : high.error;
+        } else {
+            w.high = message_offset(high.offset);
+            // Asked one after the other: expiry may have overtaken an end read before.
+            w.low = message_offset(std::min(low.offset, high.offset));
+        }
+        answer.push_back(std::move(w));
+    }
+    return answer;
+}
+
+result<std::vector<resolved_offset>>
+find_times(client& c, const std::vector<std::pair<topic_partition, std::int64_t>>& of, patience& p)
+{
+    std::vector<query> queries;
+    for (const auto& [at, time] : of)
+        queries.push_back({&at, std::max<std::int64_t>(time, 0)});
+    if (!queries.empty())
+        if (auto f = ask_brokers_for(c, queries, p))
+            return *f;
+    std::vector<resolved_offset> answer;
+    for (const query& q : queries)
+        answer.push_back({.at = *q.at,
+                          .offset = q.offset >= 0 ? message_offset(q.offset) : no_offset,
+                          .error = q.error});
+    return answer;
+}
+
+} // namespace ke::kafka
