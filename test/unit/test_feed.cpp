@@ -1,0 +1,172 @@
+// Feeds on a mock broker: every record once and in order, ends, back-pressure, conflicts, faults.
+#include <map>
+
+#include "mock.h"
+
+using namespace ke;
+using namespace ke::ingest;
+using namespace ke::test;
+
+namespace {
+
+std::shared_ptr<decode::row_plan> raw_plan()
+{
+    auto plan = std::make_shared<decode::row_plan>();
+    plan->format = "raw";
+    decode::column c;
+    c.name = "payload";
+    c.type.type = decode::cell_type::bytea;
+    c.whole_document = true;
+    plan->columns.push_back(c);
+    plan->payload_columns = 1;
+    plan->payload_needed = true;
+    return plan;
+}
+
+feed_spec whole(const std::string& topic, int partitions, std::int64_t end)
+{
+    feed_spec spec;
+    spec.topics = {topic};
+    spec.plan = raw_plan();
+    for (int p = 0; p < partitions; ++p)
+        spec.partitions.push_back({topic_number(0), partition_id(p), message_offset(0),
+                                   message_offset(end)});
+    return spec;
+}
+
+std::string payload(const chunk& c, std::uint32_t row)
+{
+    const char* p = reinterpret_cast<const char*>(c.rows.cells(row)[0]);
+    std::uint32_t header;
+    std::memcpy(&header, p, 4);
+    return {p + 4, (header >> 2) - 4};
+}
+
+// What a reader has seen, and whether it came as promised.
+struct seen {
+    std::map<int, std::int64_t> next; // by partition
+    std::map<int, std::vector<std::string>> values;
+    std::vector<fault> faults;
+    std::size_t chunks = 0;
+
+    void take(const chunk& c)
+    {
+        ++chunks;
+        for (const auto& m : c.rows.messages) {
+            auto& expected = next[m.partition.value];
+            CHECK(m.offset.value >= expected);
+            expected = m.offset.value + 1;
+            for (std::uint32_t r = 0; r < m.row_count; ++r)
+                values[m.partition.value].push_back(payload(c, m.first_row + r));
+        }
+        for (const auto& a : c.advances) {
+            CHECK(a.next.value >= next[a.partition.value]);
+            CHECK(a.first <= a.next);
+            next[a.partition.value] = a.next.value;
+        }
+        faults.insert(faults.end(), c.faults.begin(), c.faults.end());
+    }
+
+    bool read(hub& h, feed& f, const std::function<bool()>& enough, int ms = 20000)
+    {
+        auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
+        while (!enough()) {
+            if (chunk* c = f.take()) {
+                take(*c);
+                f.give_back(c);
+                continue;
+            }
+            h.bell().doze();
+            if (!f.ready() && !enough())
+                h.bell().wait(50);
+            h.bell().wake();
+            if (std::chrono::steady_clock::now() > end)
+                return false;
+        }
+        return true;
+    }
+    bool read_all(hub& h, feed& f, int ms = 20000)
+    {
+        return read(h, f, [&] { return f.exhausted(); }, ms);
+    }
+};
+
+struct setting {
+    mock broker;
+    std::unique_ptr<hub> h = std::move(hub::make().value());
+    client_handle* c = h->client({{"bootstrap.servers", broker.address()}}).value();
+};
+
+} // namespace
+
+TEST(feed_reads_to_its_end)
+{
+    {
+        setting s;
+        s.broker.topic("t", 3);
+        for (int i = 0; i < 3000; ++i)
+            s.broker.produce("t", i % 3, "value " + std::to_string(i / 3));
+        s.broker.flush();
+        auto f = s.h->open_feed(s.c, whole("t", 3, 900));
+        REQUIRE(f.ok());
+        seen got;
+        CHECK(got.read_all(*s.h, *f.value()));
+        for (int p = 0; p < 3; ++p) {
+            REQUIRE(got.values[p].size() == 900);
+            CHECK_EQ(got.next[p], 900);
+            for (int i = 0; i < 900; ++i)
+                CHECK_EQ(got.values[p][i], "value " + std::to_string(i));
+        }
+        CHECK(got.faults.empty());
+        CHECK(f.value()->exhausted());
+    }
+    CHECK(all_gone());
+}
+
+TEST(feed_of_empty_ranges_is_exhausted)
+{
+    {
+        setting s;
+        s.broker.topic("t", 2);
+        auto spec = whole("t", 2, 0);
+        auto f = s.h->open_feed(s.c, spec);
+        REQUIRE(f.ok());
+        seen got;
+        CHECK(got.read_all(*s.h, *f.value()));
+        CHECK_EQ(got.chunks, std::size_t{0});
+    }
+    CHECK(all_gone());
+}
+
+TEST(questions_are_answered)
+{
+    {
+        setting s;
+        s.broker.topic("orders", 4);
+        for (int i = 0; i < 10; ++i)
+            s.broker.produce("orders", 2, "x");
+        s.broker.flush();
+        using namespace std::chrono_literals;
+        auto asked = s.h->ask_layout(s.c, {"orders", "ordres"}, 5s);
+        auto l = answer(*s.h, asked);
+        REQUIRE(l.ok());
+        REQUIRE(l.value().topics.size() == 2);
+        CHECK_EQ(l.value().topics[0].partitions.size(), std::size_t{4});
+        auto w = s.h->ask_watermarks(s.c,
+                                     {{"orders", partition_id(2)},
+                                      {"orders", partition_id(9)},
+                                      {"orders", partition_id(0)}},
+                                     5s);
+        auto marks = answer(*s.h, w);
+        REQUIRE(marks.ok());
+        CHECK_EQ(marks.value()[0].low.value, 0);
+        CHECK_EQ(marks.value()[0].high.value, 10);
+        CHECK(marks.value()[1].error.has_value());
+        CHECK_EQ(marks.value()[2].high.value, 0);
+        auto b = s.h->ask_brokers(s.c, 5s);
+        auto report = answer(*s.h, b);
+        REQUIRE(report.ok());
+        CHECK_EQ(report.value().brokers.size(), std::size_t{1});
+    }
+    CHECK(all_gone());
+}
