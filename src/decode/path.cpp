@@ -56,6 +56,8 @@ result<path> parse_path(std::string_view text)
                 at = end;
                 if (step.name.empty())
                     return bad_path(text, "A name is missing after the dot.");
+                if (step.name.find_first_of("]\"'") != step.name.npos)
+                    return bad_path(text, "A name with brackets or quotes inside must be quoted.");
                 if (step.name == "*")
                     return bad_path(text, "A path leads to one place: wildcards are not supported.");
             }
