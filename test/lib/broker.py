@@ -87,10 +87,11 @@ def jars():
     try:
         with open(os.path.join(work, "pom.xml"), "w") as f:
             f.write(POM)
-        subprocess.run(
+        done = subprocess.run(
             ["mvn", "-q", "-B", "-f", os.path.join(work, "pom.xml"), "dependency:copy-dependencies",
-             f"-DoutputDirectory={work}/lib"],
-            check=True, stdout=subprocess.DEVNULL)
+             f"-DoutputDirectory={work}/lib"], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"Maven could not fetch Kafka's jars:\n{done.stdout[-2000:]}")
         with contextlib.suppress(OSError):  # somebody else was faster
             os.rename(os.path.join(work, "lib"), folder)
     finally:
