@@ -39,7 +39,7 @@ mock: test/lib/mock_broker
 test/lib/mock_broker: test/lib/mock_broker.cpp
 	$(CXX) -std=c++20 -Wall -Wextra -O1 -g -o $@ $< -lrdkafka
 unit:            ; @$(MAKE) --no-print-directory -C test/unit run
-tap: all mock    ; @$(PYTHON) -m pytest -q test/flow $(TESTS)
+tap: all mock    ; @$(PYTHON) -m pytest -q $(or $(TESTS),test/flow)
 bench: all mock  ; @$(PYTHON) test/bench/run.py
 chaos: all mock  ; @$(PYTHON) test/chaos/chaos.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 fuzz:            ; @$(MAKE) --no-print-directory -C test/fuzz run
