@@ -267,14 +267,14 @@ void pool::write_units()
             shared->worker[i].process.set_latch();
 }
 
-void pool::tell(int number, live_state state, const std::string& reason)
+void pool::tell(int number, live_state state, const std::string& reason, bool force)
 {
     for (const placed_unit& u : units_) {
         if (u.at != number)
             continue;
         const auto [from, to] = views_.equal_range(u.what.topic_table);
         for (auto v = from; v != to; ++v)
-            supervisor_says(v->second, state, reason, true);
+            supervisor_says(v->second, state, reason, force);
     }
 }
 
@@ -291,6 +291,7 @@ void pool::let_go(seat& s)
     s.handle = nullptr;
     s.slot = -1;
     s.generation = 0;
+    s.attached = false;
     changed_ = true;
 }
 
@@ -414,6 +415,10 @@ TimestampTz pool::step_seat(int number, TimestampTz now)
                 code = shared->worker[s.slot].exited ? shared->worker[s.slot].exit_code : 1;
             }
             again = now + second;
+        }
+        if (attached && !s.attached) {
+            s.attached = true;
+            tell(number, live_state::starting, "", false); // until the worker says more
         }
         if (exited) {
             let_go(s);

@@ -27,6 +27,7 @@ struct seat {
     int slot = -1; // -1: no worker
     std::uint32_t generation = 0;
     BackgroundWorkerHandle* handle = nullptr; // null: none, or started by an earlier supervisor
+    bool attached = false;                    // the worker has been seen
     TimestampTz since = 0;                    // launched at
     TimestampTz not_before = 0;               // after a failure
     int failures = 0;                         // in a row
@@ -71,7 +72,7 @@ class pool {
     void no_process(int number, TimestampTz now);
     int units_at(int number) const;
     int empty_seat() const;
-    void tell(int number, live_state, const std::string& reason);
+    void tell(int number, live_state, const std::string& reason, bool force = true);
 
     database_slot* home_;
     std::vector<seat> seats_;
