@@ -1,0 +1,262 @@
+// A batch's transaction: begin, lock, compare, run each view's plan, write positions, commit. All of
+// it or nothing. Server's thread; a worker has at most one such transaction, and none of its C++
+// objects depends on the transaction's memory once it is over.
+//
+// Order of locks, here as everywhere: relations by OID, then rows of kafka.progress by (view, topic,
+// partition). None of them is waited for.
+#include "pg/compat.h"
+
+extern "C" {
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/trigger.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+}
+
+#include <algorithm>
+
+#include "stream/batch_scope.h"
+#include "stream/share.h"
+
+namespace ke::stream {
+
+void begin_transaction(bool synchronous)
+{
+    pg::call([&] {
+        SetCurrentStatementStartTimestamp();
+        StartTransactionCommand();
+        if (synchronous)
+            set_config_option("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION,
+                              GUC_ACTION_LOCAL, true, 0, false);
+        // Deferred constraints are checked statement by statement, so that a violation is found as
+        // its record's; and none can fire inside the restricted context, where it would be refused.
+        ConstraintsSetStmt* all = makeNode(ConstraintsSetStmt);
+        all->constraints = NIL;
+        all->deferred = false;
+        AfterTriggerSetState(all);
+    });
+}
+
+void commit_transaction()
+{
+    pg::call([] { CommitTransactionCommand(); });
+}
+
+void abort_transaction() noexcept
+{
+    try {
+        pg::call([] { AbortCurrentTransaction(); });
+    } catch (...) {
+        // An abort that fails leaves nothing to stand on: the process ends, the supervisor starts
+        // another.
+        ereport(FATAL, (errcode(ERRCODE_INTERNAL_ERROR),
+                        errmsg("kafka worker could not roll back a batch")));
+    }
+}
+
+namespace {
+
+// Takes shares out of the list that did not stay in.
+void drop_leavers(std::vector<share*>& shares)
+{
+    std::erase_if(shares, [](const share* s) { return s->end != fate::in; });
+}
+
+void lock_tables(std::vector<share*>& shares)
+{
+    std::vector<const registered_view*> views;
+    for (share* s : shares)
+        views.push_back(&s->view->is);
+    std::vector<bool> locked;
+    lock_relations(views, locked);
+    for (std::size_t i = 0; i < shares.size(); i++)
+        if (!locked[i])
+            shares[i]->end = fate::left;
+    drop_leavers(shares);
+}
+
+bool decodes_all(const share& s)
+{
+    for (int attribute : s.view->plan.attributes) {
+        int number = attribute + FirstLowInvalidHeapAttributeNumber;
+        if (number <= 0)
+            return false; // whole row: its columns may have changed
+        auto at = static_cast<std::size_t>(number - 1);
+        if (at >= s.feed->columns.cell_of_attribute.size() ||
+            s.feed->columns.cell_of_attribute[at] < 0)
+            return false;
+    }
+    return true;
+}
+
+// With the locks in hand the catalogs stand still: is what was decoded still what is wanted?
+void check_descriptors(std::vector<share*>& shares, share*& current)
+{
+    for (share* s : shares) {
+        current = s;
+        if (s->view->from->stale) {
+            s->end = fate::stale;
+            continue;
+        }
+        if (s->works && plan_view(*s->view) && !decodes_all(*s))
+            s->end = fate::stale;
+    }
+    current = nullptr;
+    drop_leavers(shares);
+}
+
+void lock_believed(std::vector<share*>& shares)
+{
+    std::vector<moved> all;
+    std::vector<share*> whose;
+    for (share* s : shares)
+        for (const moved& m : s->moves) {
+            all.push_back(m);
+            whose.push_back(s);
+        }
+    if (!all.empty()) {
+        std::vector<belief> beliefs = lock_positions(all);
+        for (std::size_t i = 0; i < all.size(); i++) {
+            if (beliefs[i] == belief::wrong)
+                whose[i]->end = fate::fenced;
+            else if (beliefs[i] == belief::locked && whose[i]->end == fate::in)
+                whose[i]->end = fate::left;
+        }
+    }
+    drop_leavers(shares);
+}
+
+void check_active(std::vector<share*>& shares)
+{
+    std::vector<Oid> views;
+    for (share* s : shares)
+        views.push_back(s->view->is.view);
+    if (views.empty())
+        return;
+    std::set<Oid> active = active_views(views);
+    for (share* s : shares)
+        if (!active.contains(s->view->is.view))
+            s->end = fate::over;
+    drop_leavers(shares);
+}
+
+void apply_share(share& s, bool careful)
+{
+    s.stored = 0;
+    if (s.works) {
+        check_usage(*s.view);
+        if (careful) {
+            apply_carefully(s);
+        } else {
+            s.rows.at_message = UINT32_MAX;
+            s.stored = run_plan(*s.view, s.rows);
+        }
+    }
+    if (!s.moves.empty()) {
+        s.moves.front().rows = s.stored;
+        s.moves.front().skipped = static_cast<std::int64_t>(s.refusals.size());
+    }
+}
+
+void write_all(std::vector<share*>& shares)
+{
+    std::vector<moved> all;
+    for (share* s : shares)
+        all.insert(all.end(), s->moves.begin(), s->moves.end());
+    if (!all.empty())
+        write_positions(all);
+}
+
+void write_stops(std::vector<share*>& shares, share*& current)
+{
+    for (share* s : shares) {
+        current = s;
+        if (s->stop && !write_stop(s->view->is.view, *s->stop)) {
+            fault f;
+            f.kind = fault_kind::protocol; // transient: tried again soon
+            f.message = "somebody else changes the view at this moment";
+            throw pg::fault_error(std::move(f));
+        }
+    }
+    current = nullptr;
+}
+
+std::int64_t since_us(steady::time_point t)
+{
+    return std::chrono::duration_cast<std::chrono::microseconds>(steady::now() - t).count();
+}
+
+// What a batch leaves in kafka.workers.
+void count(const std::vector<share*>& shares, std::int64_t apply_us, std::int64_t commit_us)
+{
+    worker_statistics& s = my_statistics();
+    s.batches += 1;
+    s.apply_us += apply_us;
+    s.commit_us += commit_us;
+    s.last_batch_at = GetCurrentTimestamp();
+    for (const share* p : shares) {
+        s.rows += p->stored;
+        s.rejects += static_cast<std::int64_t>(p->refusals.size());
+    }
+}
+
+} // namespace
+
+verdict transact(std::vector<share*>& shares, bool careful)
+{
+    verdict v;
+    share* current = nullptr; // whose error it is
+    bool applying = false;
+    bool synchronous = std::any_of(shares.begin(), shares.end(), [](const share* s) {
+        return s->view->is.options.synchronous_commit;
+    });
+    std::sort(shares.begin(), shares.end(), [](const share* a, const share* b) {
+        return a->view->is.view < b->view->is.view;
+    });
+    try {
+        const auto began = steady::now();
+        batch_scope watched; // somebody who waits for our locks gets them soon
+        begin_transaction(synchronous);
+        lock_tables(shares);
+        check_descriptors(shares, current);
+        lock_believed(shares);
+        check_active(shares);
+        for (share* s : shares) {
+            current = s;
+            applying = s->works;
+            apply_share(*s, careful);
+            applying = false;
+        }
+        current = nullptr;
+        if (shares.empty()) {
+            abort_transaction();
+            v.committed = true; // nothing to do is done
+            return v;
+        }
+        write_all(shares);
+        write_stops(shares, current);
+        const auto applied = steady::now();
+        commit_transaction();
+        count(shares, std::chrono::duration_cast<std::chrono::microseconds>(applied - began).count(),
+              since_us(applied));
+        v.committed = true;
+    } catch (const pg::pg_error& e) {
+        // While a share is applied plainly any error may be a record's; the careful replay has
+        // judged it already.
+        v.why = applying && !careful ? describe_applied(e.data()) : describe(e.data());
+        v.guilty = current;
+        abort_transaction();
+    } catch (const pg::fault_error& e) {
+        v.why = describe(e.get());
+        v.guilty = current;
+        abort_transaction();
+    }
+    return v;
+}
+
+} // namespace ke::stream

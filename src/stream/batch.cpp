@@ -1,0 +1,306 @@
+// Gathering and storing: one batch of each feed in turn. A feed with a full batch has a transaction
+// to itself; those with less share one, at most once per flush interval, counted from the last
+// commit: a lone record at rest is stored at once.
+#include "stream/worker.h"
+
+#include <algorithm>
+
+extern "C" {
+#include "access/xlog.h"
+#include "pgstat.h"
+}
+
+namespace ke::stream {
+
+bool worker::serve_feeds()
+{
+    feeds full, due, lazy;
+    for (feed_state* f : all_feeds()) {
+        gather(*f);
+        const auto rested = steady::now() - f->last_commit;
+        if (steady::now() < f->held_until)
+            continue;
+        if (f->full())
+            full.push_back(f);
+        else if (!f->gathered.empty() && rested >= f->flush)
+            due.push_back(f);
+        else if (f->gathered.empty() && rested >= lazy_interval)
+            lazy.push_back(f);
+    }
+    // Storing one feed's batch may close others.
+    auto still_there = [&](feeds& list) {
+        std::erase_if(list, [&](feed_state* f) { return !exists(f); });
+    };
+    for (feed_state* f : full)
+        if (exists(f))
+            store({f});
+    still_there(due);
+    auto interval = std::chrono::microseconds::max();
+    for (feed_state* f : due)
+        interval = std::min(interval, f->flush);
+    bool shared = !due.empty() && steady::now() - last_shared_commit_ >= interval;
+    if (shared) {
+        store(due);
+        last_shared_commit_ = steady::now();
+    }
+    still_there(lazy);
+    store_lazily(lazy);
+    return shared || !full.empty();
+}
+
+void worker::gather(feed_state& f)
+{
+    if (steady::now() < f.held_until)
+        return;
+    while (!f.full()) {
+        ingest::chunk* c = f.reader->take();
+        if (!c)
+            return;
+        for (const fault& x : c->faults)
+            hear_fault(f, x);
+        if (!c->advances.empty() && c->faults.empty())
+            f.trouble.clear();
+        if (c->rows.messages.empty() && f.gathered.empty()) {
+            pass(f, *c);
+            f.reader->give_back(c);
+            continue;
+        }
+        f.messages += static_cast<std::int64_t>(c->rows.messages.size());
+        f.rows += c->rows.row_count();
+        f.bytes += static_cast<std::int64_t>(c->bytes);
+        f.gathered.push_back(c);
+        my_statistics().bytes += static_cast<std::int64_t>(c->bytes);
+        my_statistics().decode_us += c->decode_ns / 1000;
+    }
+}
+
+// Control records alone: every record below is stored, so that what waits for the position may see
+// it; the row in kafka.progress follows with the next batch, or lazily.
+void worker::pass(feed_state& f, const ingest::chunk& c)
+{
+    for (const ingest::advance& a : c.advances)
+        for (served_view* v : f.views) {
+            auto p = v->positions.find({f.topics[a.topic.value], a.partition});
+            if (p == v->positions.end() || p->second.ahead >= a.next.value)
+                continue;
+            p->second.ahead = a.next.value;
+            publish_position(v->is.view, p->first.topic, p->first.partition.value, p->second.ahead,
+                             p->second.next);
+        }
+}
+
+void worker::hear_fault(feed_state& f, const fault& x)
+{
+    source& s = *f.from;
+    f.trouble = x.message;
+    const auto now = steady::now();
+    if (x.kind == fault_kind::topic_missing)
+        s.ask_layout_at = std::min(s.ask_layout_at, now + metadata_retry);
+    if (x.partition < 0 && x.kind != fault_kind::offset_out_of_range)
+        return; // librdkafka goes on by itself
+    // The position may lie in a gap, or the partition's reader has given up: look at the marks and
+    // open the feed anew, soon, and not in a tight loop.
+    f.broken = true;
+    s.reopen = true;
+    bool at_once = x.kind == fault_kind::offset_out_of_range && now - f.opened > metadata_retry;
+    s.reopen_at = at_once ? now : now + metadata_retry;
+}
+
+void worker::store(const feeds& due)
+{
+    std::vector<share> shares;
+    shares.reserve(64);
+    for (feed_state* f : due) {
+        // A record refused for columns of others: read alone from here on.
+        for (served_view* v : std::vector<served_view*>(f->views)) {
+            share s = make_share(*f, *v);
+            if (s.foreign_reject) {
+                v->alone = true;
+                leave_feed(*v);
+                v->at = phase::preparing;
+            } else {
+                shares.push_back(std::move(s));
+            }
+        }
+    }
+    run_shares(shares);
+    for (share& s : shares)
+        settle_share(s);
+    for (feed_state* f : due)
+        if (exists(f))
+            finish(*f, shares);
+}
+
+void worker::store_lazily(const feeds& lazy)
+{
+    std::vector<share> shares;
+    for (feed_state* f : lazy)
+        for (served_view* v : f->views)
+            if (std::any_of(v->positions.begin(), v->positions.end(),
+                            [](auto& p) { return p.second.ahead > p.second.next; }))
+                shares.push_back(make_share(*f, *v));
+    if (shares.empty())
+        return;
+    run_shares(shares);
+    for (feed_state* f : lazy)
+        f->last_commit = steady::now();
+    for (share& s : shares)
+        settle_share(s);
+}
+
+// All shares to their ends: together at first; whoever is guilty of an error leaves, and the work of
+// the others is done again without it; record faults are looked for afterwards.
+void worker::run_shares(std::vector<share>& shares)
+{
+    pgstat_report_activity(STATE_RUNNING, "applying a batch");
+    const auto began = steady::now();
+    std::vector<share*> in, suspects;
+    for (share& s : shares)
+        if (!s.moves.empty() || s.stop)
+            in.push_back(&s);
+        else
+            s.end = fate::committed; // nothing in it for this view
+    while (!in.empty()) {
+        verdict v = transact(in, false);
+        if (v.committed) {
+            for (share* s : in)
+                s->end = fate::committed;
+            break;
+        }
+        share* guilty = v.guilty && v.why.what != remedy::give_way ? v.guilty : nullptr;
+        if (!guilty) {
+            for (share* s : in) {
+                s->end = fate::failed;
+                s->why = v.why;
+                if (s->why.what == remedy::record || s->why.what == remedy::schema)
+                    s->why.what = remedy::retry; // nobody's fault: our own statements, the commit
+            }
+            break;
+        }
+        std::erase(in, guilty);
+        guilty->why = v.why;
+        guilty->end = fate::failed;
+        if (v.why.what == remedy::record)
+            suspects.push_back(guilty);
+    }
+    for (share* s : suspects)
+        replay(*s);
+    auto us = std::chrono::duration_cast<std::chrono::microseconds>(steady::now() - began).count();
+    if (!shares.empty())
+        publish_busy(shares.front().feed->from->first_unit, us);
+    pgstat_report_stat(false);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+}
+
+void worker::replay(share& s)
+{
+    // From the start: the failed attempt may have left limits and refusals behind.
+    s = make_share(*s.feed, *s.view);
+    std::vector<share*> alone = {&s};
+    verdict v = transact(alone, true);
+    if (v.committed) {
+        if (!alone.empty())
+            s.end = fate::committed;
+        return;
+    }
+    s.end = fate::failed;
+    s.why = v.why;
+    if (s.why.what == remedy::record)
+        s.why.what = remedy::schema;
+}
+
+// What the end of its share means for a view.
+void worker::settle_share(share& s)
+{
+    served_view& v = *s.view;
+    switch (s.end) {
+    case fate::committed:
+        for (const moved& m : s.moves) {
+            v.positions[m.at] = {m.to, m.to, m.epoch};
+            publish_position(v.is.view, m.at.topic, m.at.partition.value, m.to);
+        }
+        if (!s.moves.empty()) {
+            v.rest.times = 0;
+            v.reason.clear();
+            v.error.clear();
+            v.moved_at = steady::now();
+            v.mirror.lsn = XactLastCommitEnd;
+        }
+        if (s.stop) {
+            leave_feed(v);
+            v.at = phase::over;
+            show(v, live_state::stopped, s.stop->reason, s.stop->error);
+        }
+        break;
+    case fate::left:
+        rest(v, milliseconds(20), milliseconds(1000));
+        break;
+    case fate::fenced:
+        leave_feed(v);
+        v.at = phase::preparing;
+        break;
+    case fate::stale:
+        v.at = phase::resting;
+        v.rest.until = steady::now();
+        break;
+    case fate::over: // the reload that follows takes it away; should it not, look again
+        leave_feed(v);
+        rest(v, milliseconds(200), milliseconds(1000));
+        break;
+    case fate::failed:
+        take_trouble(v, s.why);
+        break;
+    case fate::in:
+        break;
+    }
+}
+
+// The batch of a feed is behind it, or waits for its views: when all that are left in it only have
+// to try again, what was gathered is kept; when some have stored it, the others leave and catch up.
+void worker::finish(feed_state& f, std::vector<share>& shares)
+{
+    bool stored = false;
+    auto again = steady::time_point::max();
+    std::vector<served_view*> waiting;
+    for (share& s : shares) {
+        if (s.feed != &f || s.view->feed != &f)
+            continue;
+        if (s.view->at == phase::reading) {
+            stored = true;
+        } else {
+            waiting.push_back(s.view);
+            again = std::min(again, s.view->rest.until);
+        }
+    }
+    f.last_commit = steady::now();
+    bool keep = !stored && !waiting.empty() &&
+                std::none_of(shares.begin(), shares.end(), [&](const share& s) {
+                    return s.feed == &f && s.end == fate::stale;
+                });
+    if (keep) {
+        f.held_until = again;
+        for (served_view* v : waiting)
+            v->at = phase::reading;
+        return;
+    }
+    for (ingest::chunk* c : f.gathered)
+        f.reader->give_back(c);
+    f.gathered.clear();
+    f.rows = f.messages = f.bytes = 0;
+    source& s = *f.from;
+    bool near = f.catching_up && !f.views.empty() && !f.views.front()->alone;
+    for (served_view* v : waiting)
+        leave_feed(*v); // may close f
+    if (!near)
+        return;
+    // Caught up with the live feed: join it.
+    feed_state* live = s.feeds.empty() ? nullptr : s.feeds.front().get();
+    if (live && !live->catching_up && !live->views.empty())
+        for (auto& v : s.views)
+            if (v->feed && v->feed->catching_up && !v->alone && is_near(*live->views.front(), *v))
+                s.reopen = true;
+    if (!live || live->catching_up)
+        s.reopen = true;
+}
+
+} // namespace ke::stream

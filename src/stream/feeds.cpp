@@ -1,0 +1,231 @@
+// Which views share a feed. Policy only: every view has its own positions, and the scan leaves out
+// what lies below them, so that any grouping is right; a good one reads little twice.
+//
+//   live        the leading view and all within near_records of it: one feed
+//   catch-up    all others, from the lowest of their positions: one feed, on a client of its own
+//               (a client has one fetch position per partition), joined to the live one when near
+//   alone       views that must not be judged by columns of others: a feed each
+//
+// A feed whose views, partitions and columns stay the same stays open when others change.
+#include "stream/worker.h"
+
+#include <algorithm>
+
+namespace ke::stream {
+
+namespace {
+
+std::int64_t total_of(const served_view& v)
+{
+    std::int64_t sum = 0;
+    for (const partition_key& k : v.from->partitions)
+        if (auto p = v.positions.find(k); p != v.positions.end())
+            sum += p->second.ahead;
+    return sum;
+}
+
+std::int64_t distance(const served_view& leader, const served_view& v)
+{
+    std::int64_t sum = 0;
+    for (const partition_key& k : v.from->partitions) {
+        auto a = leader.positions.find(k);
+        auto b = v.positions.find(k);
+        if (a != leader.positions.end() && b != v.positions.end())
+            sum += std::abs(a->second.ahead - b->second.ahead);
+    }
+    return sum;
+}
+
+bool same_views(const feed_state& f, const std::vector<served_view*>& views)
+{
+    return f.views.size() == views.size() &&
+           std::all_of(views.begin(), views.end(), [&](const served_view* v) {
+               return v->feed == &f && v->at == phase::reading;
+           });
+}
+
+// The same broker and login through a handle of its own.
+ingest::properties variant(const ingest::properties& of, const std::string& name)
+{
+    ingest::properties p = of;
+    auto id = std::find_if(p.begin(), p.end(), [](auto& x) { return x.first == "client.id"; });
+    if (id == p.end())
+        p.emplace_back("client.id", "kafka_engine." + name);
+    else
+        id->second += "." + name;
+    return p;
+}
+
+} // namespace
+
+bool is_near(const served_view& a, const served_view& b)
+{
+    return distance(a, b) <= near_records;
+}
+
+void worker::open_feeds(source& s)
+{
+    std::vector<served_view*> ready;
+    for (auto& v : s.views)
+        if (v->at == phase::joining || v->at == phase::reading)
+            ready.push_back(v.get());
+
+    struct group {
+        std::vector<served_view*> views;
+        bool catching_up;
+    };
+    std::vector<group> groups;
+    std::vector<served_view*> together;
+    for (served_view* v : ready) {
+        if (v->alone)
+            groups.push_back({{v}, true});
+        else
+            together.push_back(v);
+    }
+    if (!together.empty()) {
+        const served_view* leader = *std::max_element(
+            together.begin(), together.end(),
+            [](const served_view* a, const served_view* b) { return total_of(*a) < total_of(*b); });
+        group live{{}, false}, behind{{}, true};
+        for (served_view* v : together)
+            (is_near(*leader, *v) ? live : behind).views.push_back(v);
+        if (!behind.views.empty())
+            groups.insert(groups.begin(), std::move(behind));
+        groups.insert(groups.begin(), std::move(live));
+    }
+
+    // What stays, stays open; the rest is closed before anything is opened, for the sake of the
+    // clients' fetch positions.
+    std::vector<group> to_open;
+    std::set<feed_state*> kept;
+    for (group& g : groups) {
+        auto same = std::find_if(s.feeds.begin(), s.feeds.end(), [&](auto& f) {
+            return !f->broken && f->catching_up == g.catching_up &&
+                   f->partitions == s.partitions && same_views(*f, g.views);
+        });
+        if (same != s.feeds.end())
+            kept.insert(same->get());
+        else
+            to_open.push_back(std::move(g));
+    }
+    for (std::size_t i = s.feeds.size(); i-- > 0;)
+        if (!kept.contains(s.feeds[i].get()))
+            close_feed(s, s.feeds[i].get());
+    for (group& g : to_open)
+        open_feed(s, std::move(g.views), g.catching_up);
+    std::stable_sort(s.feeds.begin(), s.feeds.end(), [](auto& a, auto& b) {
+        return a->catching_up < b->catching_up;
+    });
+}
+
+void worker::open_feed(source& s, std::vector<served_view*> views, bool catching_up)
+{
+    auto f = std::make_unique<feed_state>();
+    f->from = &s;
+    f->topics = s.topics;
+    f->partitions = s.partitions;
+    f->catching_up = catching_up;
+    f->opened = steady::now();
+    f->batch_rows = INT64_MAX;
+    f->batch_bytes = INT64_MAX;
+    f->flush = std::chrono::hours(24);
+    std::set<int> attributes;
+    for (served_view* v : views) {
+        const view_options& o = v->is.options;
+        f->batch_rows = std::min<std::int64_t>(f->batch_rows, o.batch_rows);
+        f->batch_bytes = std::min(f->batch_bytes, o.batch_bytes);
+        f->flush = std::min(f->flush, std::chrono::microseconds(o.flush_interval_us));
+        attributes.insert(v->plan.attributes.begin(), v->plan.attributes.end());
+    }
+    auto later = [&](const std::string& why) {
+        for (served_view* v : views) {
+            v->feed = nullptr;
+            v->at = phase::joining;
+            v->reason = why;
+            v->error.clear();
+            rest(*v, milliseconds(200), milliseconds(10000));
+        }
+    };
+    if (auto t = in_transaction([&] {
+            f->columns = columns_for(
+                s.table.relid, std::vector<int>(attributes.begin(), attributes.end()));
+        })) {
+        later(t->message);
+        return;
+    }
+
+    ingest::feed_spec spec;
+    spec.topics = f->topics;
+    spec.plan = f->columns.plan;
+    spec.chunk_rows = static_cast<std::uint32_t>(std::min<std::int64_t>(1024, f->batch_rows));
+    spec.chunk_bytes =
+        static_cast<std::uint32_t>(std::min<std::int64_t>(256 * 1024, f->batch_bytes));
+    for (const partition_key& k : s.partitions) {
+        std::int64_t from = INT64_MAX;
+        for (served_view* v : views)
+            if (auto p = v->positions.find(k); p != v->positions.end())
+                from = std::min(from, p->second.ahead);
+        if (from == INT64_MAX)
+            continue;
+        auto topic = std::find(f->topics.begin(), f->topics.end(), k.topic) - f->topics.begin();
+        spec.partitions.push_back({topic_number(static_cast<std::uint16_t>(topic)), k.partition,
+                                   message_offset(from), no_offset});
+    }
+    ingest::client_handle* client = s.client;
+    if (catching_up) {
+        std::string name = views.front()->alone ? "alone-" + std::to_string(views.front()->is.view)
+                                                : "catch-up-" + std::to_string(s.table.relid);
+        auto own = hub_.client(variant(s.table.connection, name));
+        if (!own) {
+            later(own.error().message);
+            return;
+        }
+        client = f->client = own.value();
+    }
+    auto reader = hub_.open_feed(client, std::move(spec));
+    if (!reader) {
+        if (f->client)
+            hub_.forget(f->client);
+        later(reader.error().message);
+        return;
+    }
+    f->reader = std::move(reader.value());
+    f->views = std::move(views);
+    for (served_view* v : f->views) {
+        v->feed = f.get();
+        v->at = phase::reading;
+        v->reason.clear();
+        v->moved_at = steady::now();
+    }
+    s.feeds.push_back(std::move(f));
+}
+
+// Views of the feed are left as joining; gathered chunks are dropped: positions know where to go on.
+void worker::close_feed(source& s, feed_state* f)
+{
+    for (ingest::chunk* c : f->gathered)
+        f->reader->give_back(c);
+    f->gathered.clear();
+    for (served_view* v : f->views) {
+        v->feed = nullptr;
+        if (v->at == phase::reading)
+            v->at = phase::joining;
+    }
+    ingest::client_handle* own = f->client;
+    std::erase_if(s.feeds, [&](auto& x) { return x.get() == f; });
+    if (own)
+        hub_.forget(own);
+}
+
+void worker::leave_feed(served_view& v)
+{
+    feed_state* f = v.feed;
+    v.feed = nullptr;
+    if (!f)
+        return;
+    std::erase(f->views, &v);
+    if (f->views.empty())
+        close_feed(*f->from, f);
+}
+
+} // namespace ke::stream

@@ -1,0 +1,215 @@
+// A view's insert statement as a kept plan, run as the view's owner: in a security-restricted
+// context, with a safe search_path and the settings of the session that made the view. Server's
+// thread, inside a transaction; the plans live as long as their views are served.
+#include "pg/compat.h"
+
+extern "C" {
+#include "access/genam.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_foreign_server.h"
+#include "foreign/foreign.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/plancache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+}
+
+#include <algorithm>
+
+#include "stream/serving.h"
+
+namespace ke::stream {
+
+namespace {
+
+// Somebody else's identity for a while. Plain: after an error the (sub)transaction's abort sets
+// everything back.
+struct owner_scope {
+    Oid user;
+    int security_context;
+    int guc_level;
+};
+
+owner_scope become_owner(const registered_view& v)
+{
+    owner_scope s;
+    GetUserIdAndSecContext(&s.user, &s.security_context);
+    SetUserIdAndSecContext(v.owner, s.security_context | SECURITY_RESTRICTED_OPERATION);
+    s.guc_level = NewGUCNestLevel();
+    set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+                      GUC_ACTION_SAVE, true, 0, false);
+    for (std::size_t i = 0; i < v.settings.size(); i++)
+        set_config_option(v.settings[i].first.c_str(), v.settings[i].second.c_str(), PGC_USERSET,
+                          PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    return s;
+}
+
+void become_self(const owner_scope& s)
+{
+    AtEOXact_GUC(false, s.guc_level);
+    SetUserIdAndSecContext(s.user, s.security_context);
+}
+
+SPIPlanPtr make_plan(const registered_view& v, const char* sql)
+{
+    owner_scope before = become_owner(v);
+    SPI_connect();
+    SPIPlanPtr plan = SPI_prepare(sql, 0, nullptr);
+    if (!plan)
+        elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+    SPI_keepplan(plan);
+    SPI_finish();
+    become_self(before);
+    return plan;
+}
+
+struct attributes_seen {
+    bool newer; // than the generation given
+    Bitmapset* used;
+};
+
+// The attributes of the topic that the plan reads, as planned now; in the context that is current.
+attributes_seen see_attributes(const registered_view& v, SPIPlanPtr plan, int* generation)
+{
+    MemoryContext caller = CurrentMemoryContext;
+    attributes_seen seen = {false, nullptr};
+    owner_scope before = become_owner(v);
+    SPI_connect();
+    PushActiveSnapshot(GetTransactionSnapshot());
+    CachedPlan* cached = SPI_plan_get_cached_plan(plan);
+    if (!cached)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("rules turn the insert into \"%s\" into several statements",
+                               v.name.c_str()),
+                        errhint("Drop the rules on the view's target.")));
+    if (cached->generation != *generation) {
+        seen.newer = true;
+        *generation = cached->generation;
+        MemoryContext spi = MemoryContextSwitchTo(caller);
+        ListCell* cell;
+        foreach (cell, cached->stmt_list) {
+            auto* statement = static_cast<PlannedStmt*>(lfirst(cell));
+            seen.used =
+                bms_add_members(seen.used, topic::attributes_used(statement, v.topic_table));
+        }
+        MemoryContextSwitchTo(spi);
+    }
+    ReleaseCachedPlan(cached, CurrentResourceOwner);
+    PopActiveSnapshot();
+    SPI_finish();
+    become_self(before);
+    return seen;
+}
+
+} // namespace
+
+bool lock_relations(const std::vector<const registered_view*>& views, std::vector<bool>& locked)
+{
+    std::map<Oid, LOCKMODE> wanted; // by OID: the order everybody keeps
+    for (const registered_view* v : views) {
+        wanted.emplace(v->query, AccessShareLock);
+        wanted.emplace(v->topic_table, AccessShareLock);
+        wanted[v->target] = RowExclusiveLock;
+    }
+    std::set<Oid> missing;
+    for (auto [oid, mode] : wanted) {
+        bool got = pg::call([&, o = oid, m = mode] {
+            return ConditionalLockRelationOid(o, m) &&
+                   SearchSysCacheExists1(RELOID, ObjectIdGetDatum(o));
+        });
+        if (!got)
+            missing.insert(oid);
+    }
+    locked.clear();
+    bool all = true;
+    for (const registered_view* v : views) {
+        bool has = !missing.contains(v->query) && !missing.contains(v->topic_table) &&
+                   !missing.contains(v->target);
+        locked.push_back(has);
+        all = all && has;
+    }
+    return all;
+}
+
+bool plan_view(served_view& v)
+{
+    if (!v.plan.plan) {
+        const std::string sql = insert_statement(v.is);
+        v.plan.plan = pg::call([&] { return make_plan(v.is, sql.c_str()); });
+        v.plan.generation = -1;
+    }
+    int generation = v.plan.generation;
+    attributes_seen seen =
+        pg::call([&] { return see_attributes(v.is, v.plan.plan, &generation); });
+    if (!seen.newer)
+        return false;
+    std::vector<int> attributes;
+    for (int a = -1; (a = bms_next_member(seen.used, a)) >= 0;)
+        attributes.push_back(a);
+    bool changed = attributes != v.plan.attributes;
+    v.plan.attributes = std::move(attributes);
+    v.plan.generation = generation;
+    return changed;
+}
+
+topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attributes)
+{
+    Bitmapset* set = pg::call([&] {
+        Bitmapset* all = nullptr;
+        for (int a : attributes)
+            all = bms_add_member(all, a);
+        return all;
+    });
+    return topic::make_decode_columns(topic_table, set);
+}
+
+std::int64_t run_plan(served_view& v, topic::batch& rows)
+{
+    struct current {
+        explicit current(topic::batch* b) { topic::current_batch = b; }
+        ~current() { topic::current_batch = nullptr; }
+    } scope(&rows);
+    return pg::call([&]() -> std::int64_t {
+        owner_scope before = become_owner(v.is);
+        SPI_connect();
+        int code = SPI_execute_plan(v.plan.plan, nullptr, nullptr, false, 0);
+        if (code < 0)
+            elog(ERROR, "could not run the plan of view \"%s\": %s", v.is.name.c_str(),
+                 SPI_result_code_string(code));
+        std::int64_t stored = static_cast<std::int64_t>(SPI_processed);
+        SPI_finish();
+        become_self(before);
+        return stored;
+    });
+}
+
+void check_usage(const served_view& v)
+{
+    Oid server = v.from->table.server;
+    bool may = pg::call([&] { return pg::server_aclcheck(server, v.is.owner, ACL_USAGE) == ACLCHECK_OK; });
+    if (may)
+        return;
+    const char* owner = pg::call([&] { return GetUserNameFromId(v.is.owner, true); });
+    const char* name = pg::call([&] {
+        ForeignServer* s = GetForeignServerExtended(server, FSV_MISSING_OK);
+        return s ? s->servername : nullptr;
+    });
+    fault f;
+    f.kind = fault_kind::authorization;
+    f.message = "permission denied for foreign server " + std::string(name ? name : "?");
+    f.detail = "Role " + std::string(owner ? owner : "?") + ", owner of the view, lacks USAGE on it.";
+    f.hint = "GRANT USAGE ON FOREIGN SERVER; the view then goes on by itself.";
+    throw pg::fault_error(std::move(f));
+}
+
+void free_plan(kept_plan& p)
+{
+    SPIPlanPtr plan = p.plan;
+    p = kept_plan{};
+    if (plan)
+        pg::call([&] { SPI_freeplan(plan); });
+}
+
+} // namespace ke::stream

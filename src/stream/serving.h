@@ -1,0 +1,250 @@
+// What a worker knows while it works: views it serves, the sources they read, the feeds that are
+// open. Server's thread of one worker only; nothing here is shared. "The worker" in src/README.md
+// draws how the parts play together.
+//
+// Who owns whom: the worker its sources; a source its views and feeds; a feed its reader and the
+// chunks it has gathered. Everything dies with the process and is never destroyed on the way out
+// (the hub is, by pg/hubs).
+#pragma once
+
+#include "pg/compat.h"
+
+extern "C" {
+#include "executor/spi.h"
+}
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ingest/hub.h"
+#include "pg/guard.h"
+#include "stream/registry.h"
+#include "stream/shmem.h"
+#include "stream/trouble.h"
+#include "topic/batch.h"
+#include "topic/topic.h"
+
+namespace ke::stream {
+
+using steady = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+using partition_key = ingest::topic_partition;
+
+// How often topics and partitions are asked for anew, so that new ones join by themselves.
+inline constexpr milliseconds metadata_interval{10000};
+// Topics that are missing, brokers that did not answer: sooner.
+inline constexpr milliseconds metadata_retry{1000};
+// A view whose positions are within so many records of the leading one shares its feed.
+inline constexpr std::int64_t near_records = 65536;
+// Positions that only passed control records are written at most so often.
+inline constexpr milliseconds lazy_interval{1000};
+inline constexpr milliseconds mirror_interval{5000};
+// More to read, nothing comes and nobody complains: stuck.
+inline constexpr milliseconds stuck_after{30000};
+
+struct source;
+struct feed_state;
+
+struct position {
+    std::int64_t next;       // as kafka.progress says since our last commit, or as we found it
+    std::int64_t ahead;      // >= next: between the two there were only control records
+    std::int32_t epoch = -1;
+};
+
+// The kept plan of a view's insert statement, and the topic's attributes that it reads.
+struct kept_plan {
+    SPIPlanPtr plan = nullptr;
+    int generation = -1;         // of the cached plan that `attributes` were taken from
+    std::vector<int> attributes; // offset by FirstLowInvalidHeapAttributeNumber, ascending
+    topic::decode_columns columns; // for this view alone
+};
+
+// A view in this worker:
+//
+//   resting -> preparing -> joining -> reading
+//      ^___________|___________|__________|      trouble that passes: back after a while
+//   over: paused, stopped or dropped; the next reload takes it away
+enum class phase {
+    preparing, // to be locked, planned, tried with no rows, its positions read
+    joining,   // prepared; waits for its source to open feeds
+    reading,   // in a feed
+    resting,   // until rest.until, then preparing
+    over,
+};
+
+struct served_view {
+    registered_view is;
+    source* from = nullptr;
+    feed_state* feed = nullptr; // while reading
+    phase at = phase::preparing;
+    std::map<partition_key, position> positions;
+    kept_plan plan;
+    bool alone = false; // a record was refused for a column that this view does not use
+    bool suspect = false; // an end below the position was seen once
+
+    struct {
+        steady::time_point until{};
+        int times = 0; // in a row; forgotten at a commit
+    } rest;
+    std::string reason, error; // newest trouble; "" when all is well
+
+    steady::time_point moved_at = steady::now(); // positions last moved, or nothing to read
+    bool shown_once = false;
+    live_state shown = live_state::starting;
+    std::string shown_reason;
+
+    struct {
+        using list = std::vector<std::pair<partition_key, message_offset>>;
+        XLogRecPtr lsn = InvalidXLogRecPtr;   // of the newest commit that moved a position
+        list positions;                       // to be sent once `taken` is flushed
+        XLogRecPtr taken = InvalidXLogRecPtr; // their commit
+        list sent;
+        steady::time_point next{};
+        ingest::ticket<done> answer;
+    } mirror;
+};
+
+// One pipeline and the views it feeds.
+struct feed_state {
+    source* from = nullptr;
+    std::unique_ptr<ingest::feed> reader;
+    ingest::client_handle* client = nullptr; // its own where not the source's
+    topic::decode_columns columns;
+    std::vector<std::string> topics;
+    std::vector<served_view*> views;
+    bool catching_up = false; // behind another feed of its source
+
+    // The strictest of its views' limits.
+    std::int64_t batch_rows = 0, batch_bytes = 0;
+    std::chrono::microseconds flush{};
+
+    std::vector<ingest::chunk*> gathered;
+    std::int64_t rows = 0, messages = 0, bytes = 0; // in gathered
+    std::vector<partition_key> partitions; // it was opened on
+    std::string trouble; // what its reader said last; "" once records come again
+    bool broken = false; // to be made anew whatever its views
+    steady::time_point opened{};
+    steady::time_point last_commit{};
+    steady::time_point held_until{}; // all its views rest: the batch waits here
+
+    bool full() const { return messages >= batch_rows || rows >= batch_rows || bytes >= batch_bytes; }
+    bool has_records() const { return messages > 0; }
+};
+
+// A topic table as this worker reads it with one login, and the views on it.
+struct source {
+    topic::topic_table table;
+    std::set<int> consumers; // numbers of the units that are ours
+    int of_consumers = 1;
+    unit first_unit{};
+    ingest::client_handle* client = nullptr;
+    bool stale = false; // the catalogs changed below it: made anew at the next reload
+
+    // What exists and is ours, of the newest layout.
+    bool known = false;
+    std::string cluster_id;
+    std::vector<std::string> topics;
+    std::vector<partition_key> partitions;
+    steady::time_point ask_layout_at{};
+    ingest::ticket<ingest::layout> layout;
+    std::string trouble; // why the topics cannot be had; "" when they can
+
+    bool reopen = true; // its feeds are to be made anew
+    steady::time_point reopen_at{};
+    bool marking = false; // marks were asked for in order to reopen
+    ingest::ticket<std::vector<ingest::watermarks>> marks;
+    steady::time_point ask_marks_at{};
+    std::map<partition_key, std::int64_t> ends; // newest known
+
+    std::vector<std::unique_ptr<served_view>> views;
+    std::vector<std::unique_ptr<feed_state>> feeds; // live first
+};
+
+// ---- transactions (apply.cpp). Each throws pg_error; the caller aborts.
+void begin_transaction(bool synchronous = false);
+void commit_transaction();
+void abort_transaction() noexcept;
+
+// fn() in a transaction of its own; the trouble it met, if any, with everything rolled back.
+template <class F>
+std::optional<trouble> in_transaction(F&& fn)
+{
+    try {
+        begin_transaction();
+        fn();
+        commit_transaction();
+        return std::nullopt;
+    } catch (const pg::pg_error& e) {
+        trouble t = describe(e.data());
+        abort_transaction();
+        return t;
+    } catch (const pg::fault_error& e) {
+        trouble t = describe(e.get());
+        abort_transaction();
+        return t;
+    }
+}
+
+// ---- plans (plans.cpp). Inside a transaction; as_owner within it.
+// Takes the locks a batch needs without waiting; false where one cannot be had or is gone.
+bool lock_relations(const std::vector<const registered_view*>&, std::vector<bool>& locked);
+// Makes or checks the kept plan. True where the attributes it reads changed.
+bool plan_view(served_view&);
+// Runs the plan over what `rows` says, as the owner; rows stored. Throws pg_error.
+std::int64_t run_plan(served_view&, topic::batch& rows);
+// USAGE of the owner on the server; throws fault_error.
+void check_usage(const served_view&);
+void free_plan(kept_plan&);
+// What to decode for a set of attributes (as kept_plan holds them).
+topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attributes);
+
+// ---- positions (positions.cpp). Inside a transaction.
+struct moved { // one row of kafka.progress that a batch moves
+    served_view* view;
+    partition_key at;
+    std::int64_t believed, to;
+    std::int32_t epoch;
+    std::int64_t rows, skipped;
+};
+// All rows of the views, into their positions (ahead = next).
+void read_positions(const std::vector<served_view*>&);
+// As kafka.progress says; for comparing. By view.
+std::map<Oid, std::map<partition_key, std::int64_t>> stored_positions(const std::vector<Oid>&);
+enum class belief : std::uint8_t { right, wrong, locked };
+// Locks the rows in the order given (views ascending), skipping what others hold.
+std::vector<belief> lock_positions(const std::vector<moved>&);
+// Views of these that are (still) active, by a snapshot newer than the locks.
+std::set<Oid> active_views(const std::vector<Oid>&);
+void write_positions(const std::vector<moved>&);
+// First rows of partitions; only for views whose registry row can be locked and is active.
+void insert_positions(const std::vector<moved>&);
+void write_cluster(const std::vector<Oid>& views, const std::string& cluster_id);
+
+// ---- ends of a view's road (rejects.cpp). Inside a transaction.
+struct stop_report {
+    std::string reason, error;
+};
+// Registry and history; false where somebody holds the registry row: try again later.
+bool write_stop(Oid view, const stop_report&);
+struct refused { // a record that was not stored: a value on its way; later issues keep it
+    std::uint32_t number; // of the message in its batch
+    std::string topic;
+    std::int32_t partition;
+    std::int64_t offset;
+    std::string sqlstate, column, reason, detail;
+};
+stop_report report_of(const refused&);
+
+// ---- gaps (gaps.cpp). Inside a transaction.
+struct gap {
+    partition_key at;
+    std::int64_t first_missing, last_missing;
+    std::string reason;
+};
+void write_gap(Oid view, const gap&, bool crossed);
+
+} // namespace ke::stream

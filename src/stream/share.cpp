@@ -1,0 +1,167 @@
+// From gathered chunks to what each view does with them. Work per chunk and per refused record,
+// never per row. Server's thread; plain C++, no server calls.
+#include "stream/share.h"
+
+#include <algorithm>
+
+namespace ke::stream {
+
+namespace {
+
+const ingest::chunk& chunk_at(const topic::batch& b, std::uint32_t& number)
+{
+    std::size_t i = 0;
+    while (number >= b.chunks[i]->rows.messages.size())
+        number -= static_cast<std::uint32_t>(b.chunks[i++]->rows.messages.size());
+    return *b.chunks[i];
+}
+
+std::vector<std::vector<message_offset>> floors_of(const feed_state& f, const served_view& v)
+{
+    std::vector<std::vector<message_offset>> floors(f.topics.size());
+    for (std::size_t t = 0; t < f.topics.size(); t++)
+        for (const partition_key& k : f.from->partitions) {
+            if (k.topic != f.topics[t])
+                continue;
+            auto& of_topic = floors[t];
+            auto n = static_cast<std::size_t>(k.partition.value);
+            if (of_topic.size() <= n)
+                of_topic.resize(n + 1, no_offset);
+            auto found = v.positions.find(k);
+            of_topic[n] = message_offset(found == v.positions.end() ? INT64_MAX
+                                                                    : found->second.ahead);
+        }
+    return floors;
+}
+
+std::int64_t floor_of(const share& s, topic_number t, partition_id p)
+{
+    const auto& of_topic = s.rows.floors[t.value];
+    auto n = static_cast<std::size_t>(p.value);
+    return n < of_topic.size() ? of_topic[n].value : INT64_MAX;
+}
+
+// Whether a record refused for this column of the feed's plan would have been refused if only this
+// view's columns had been decoded.
+bool concerns(const share& s, const decode::reject& r)
+{
+    const decode::row_plan& own = *s.view->plan.columns.plan;
+    if (r.column < 0) // the document as a whole
+        return own.payload_needed || own.key_needed;
+    const auto& name = s.feed->columns.plan->columns[static_cast<std::size_t>(r.column)].name;
+    return std::any_of(own.columns.begin(), own.columns.end(),
+                       [&](const decode::column& c) { return c.name == name; });
+}
+
+refused refusal_of(const share& s, std::uint32_t number, const decode::reject& r)
+{
+    refused f = at_message(s, number);
+    f.sqlstate = r.sqlstate;
+    f.reason = r.reason;
+    f.detail = r.detail;
+    if (r.column >= 0)
+        f.column = s.feed->columns.plan->columns[static_cast<std::size_t>(r.column)].name;
+    return f;
+}
+
+// Records that did not decode: counted under skip, the end of the share under stop.
+void judge_rejects(share& s)
+{
+    std::uint32_t base = 0;
+    for (const ingest::chunk* c : s.rows.chunks) {
+        for (const decode::reject& r : c->rows.rejects) {
+            const decode::message_ref& m = c->rows.messages[r.message];
+            if (m.offset.value < floor_of(s, m.topic, m.partition))
+                continue;
+            if (!concerns(s, r)) {
+                s.foreign_reject = true;
+                continue;
+            }
+            refused f = refusal_of(s, base + r.message, r);
+            if (s.view->is.options.on_error != "skip") {
+                s.cut = f.number;
+                s.stop = report_of(f);
+                return;
+            }
+            s.refusals.push_back(std::move(f));
+        }
+        base += static_cast<std::uint32_t>(c->rows.messages.size());
+    }
+}
+
+} // namespace
+
+refused at_message(const share& s, std::uint32_t number)
+{
+    std::uint32_t within = number;
+    const ingest::chunk& c = chunk_at(s.rows, within);
+    const decode::message_ref& m = c.rows.messages[within];
+    refused f;
+    f.number = number;
+    f.topic = s.feed->topics[m.topic.value];
+    f.partition = m.partition.value;
+    f.offset = m.offset.value;
+    return f;
+}
+
+void find_moves(share& s)
+{
+    std::map<partition_key, std::pair<std::int64_t, std::int32_t>> to; // next, epoch
+    auto reach = [&](topic_number t, partition_id p, std::int64_t next, std::int32_t epoch) {
+        auto& known = to[{s.feed->topics[t.value], p}];
+        known.first = std::max(known.first, next);
+        known.second = std::max(known.second, epoch);
+    };
+    s.works = false;
+    std::uint32_t base = 0;
+    for (const ingest::chunk* c : s.rows.chunks) {
+        auto n = static_cast<std::uint32_t>(c->rows.messages.size());
+        std::uint32_t applied = s.cut > base ? std::min(n, s.cut - base) : 0;
+        for (const ingest::advance& a : c->advances) {
+            std::int64_t floor = floor_of(s, a.topic, a.partition);
+            std::int64_t next = a.next.value;
+            // Only up to the first message of this partition that is left for later.
+            for (std::uint32_t i = applied; i < n; i++) {
+                const decode::message_ref& m = c->rows.messages[i];
+                if (m.topic == a.topic && m.partition == a.partition) {
+                    next = std::min(next, m.offset.value);
+                    break;
+                }
+            }
+            if (next > floor) {
+                reach(a.topic, a.partition, next, a.leader_epoch);
+                s.works = s.works || (applied > 0 && a.first.value < a.next.value);
+            }
+        }
+        base += n;
+        if (s.cut < base)
+            break; // later chunks belong to the time after
+    }
+    s.moves.clear();
+    for (const auto& [key, p] : s.view->positions) {
+        auto found = to.find(key);
+        std::int64_t next = std::max(p.ahead, found == to.end() ? 0 : found->second.first);
+        if (next > p.next)
+            s.moves.push_back({s.view, key, p.next, next,
+                               found == to.end() ? p.epoch : found->second.second, 0, 0});
+    }
+}
+
+share make_share(feed_state& f, served_view& v)
+{
+    share s;
+    s.view = &v;
+    s.feed = &f;
+    s.rows.topic_table = v.is.topic_table;
+    s.rows.columns = &f.columns;
+    s.rows.chunks = f.gathered;
+    s.rows.floors = floors_of(f, v);
+    for (const ingest::chunk* c : f.gathered)
+        s.cut += static_cast<std::uint32_t>(c->rows.messages.size());
+    judge_rejects(s);
+    s.rows.last_message = s.cut;
+    find_moves(s);
+    return s;
+}
+
+} // namespace ke::stream

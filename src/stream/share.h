@@ -1,0 +1,55 @@
+// One view's part in a batch: what its plan sees, where its positions go, how it ends.
+#pragma once
+
+#include "stream/serving.h"
+
+namespace ke::stream {
+
+enum class fate : std::uint8_t {
+    in,        // takes part
+    committed, //
+    left,      // a lock could not be had: catches up later
+    fenced,    // its positions are not what we believed: read anew
+    stale,     // made for another descriptor or other columns: feed made anew
+    over,      // no longer active, or stopped by this batch
+    failed,    // trouble, see why
+};
+
+struct share {
+    served_view* view = nullptr;
+    feed_state* feed = nullptr;
+    topic::batch rows;        // limits and left-out messages change during a careful replay
+    std::uint32_t cut = 0;    // number of the first message that is not applied
+    std::vector<moved> moves; // of this view's rows in kafka.progress, ascending
+    bool works = false;       // records for it are among the messages
+    bool foreign_reject = false; // a record was refused for a column that it does not use
+
+    std::int64_t stored = 0;
+    std::vector<refused> refusals;
+    std::optional<stop_report> stop;
+    fate end = fate::in;
+    trouble why;
+};
+
+// The view's share of what its feed has gathered (share.cpp). Needs no transaction.
+share make_share(feed_state&, served_view&);
+// Positions when only messages below s.cut are applied; sets s.moves.
+void find_moves(share&);
+// Topic, partition and offset of a message by its number.
+refused at_message(const share&, std::uint32_t number);
+
+// One transaction for all (apply.cpp). Takes those out of the list that cannot take part. Committed:
+// true. Otherwise everything is rolled back, why says why, and guilty is the share that raised it,
+// null where it was nobody's.
+struct verdict {
+    bool committed = false;
+    trouble why;
+    share* guilty = nullptr;
+};
+verdict transact(std::vector<share*>&, bool careful);
+
+// Applies one share within its transaction, record faults found and left out (careful.cpp). Throws
+// pg_error or fault_error for what is no record's fault.
+void apply_carefully(share&);
+
+} // namespace ke::stream

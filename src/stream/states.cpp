@@ -1,0 +1,158 @@
+// What users see of a view while this worker serves it, and how the worker takes trouble: rest and
+// try again, or stop until a person comes. Shown states live in shared memory and are written on
+// change; stopped is written to kafka.registry with its reason.
+#include "stream/worker.h"
+
+#include <algorithm>
+#include <random>
+
+namespace ke::stream {
+
+namespace {
+
+// 0.5 to 1: so that views that failed together do not come back together.
+double jitter()
+{
+    static std::minstd_rand random(std::random_device{}());
+    return std::uniform_real_distribution<double>(0.5, 1.0)(random);
+}
+
+std::int64_t records_behind(const served_view& v)
+{
+    std::int64_t behind = 0;
+    for (const partition_key& k : v.from->partitions) {
+        auto p = v.positions.find(k);
+        auto end = v.from->ends.find(k);
+        if (p != v.positions.end() && end != v.from->ends.end())
+            behind += std::max<std::int64_t>(0, end->second - p->second.ahead);
+    }
+    return behind;
+}
+
+std::string with_detail(const trouble& t)
+{
+    std::string s = t.message;
+    if (!t.detail.empty())
+        s += " (" + t.detail + ")";
+    return s + " [" + t.code() + "]";
+}
+
+} // namespace
+
+void worker::rest(served_view& v, milliseconds base, milliseconds most)
+{
+    v.rest.times = std::min(v.rest.times + 1, 20);
+    double wait = static_cast<double>(base.count()) * static_cast<double>(1 << (v.rest.times - 1));
+    wait = std::min(wait, static_cast<double>(most.count())) * jitter();
+    v.rest.until = steady::now() + milliseconds(static_cast<long>(wait) + 1);
+    v.at = phase::resting;
+}
+
+void worker::take_trouble(served_view& v, const trouble& t)
+{
+    switch (t.what) {
+    case remedy::give_way: // whoever wanted the lock has it now; nothing to complain of
+        rest(v, milliseconds(20), milliseconds(1000));
+        break;
+    case remedy::retry:
+        v.reason = t.message;
+        v.error = with_detail(t);
+        rest(v, milliseconds(100), milliseconds(10000));
+        break;
+    case remedy::rights:
+        v.reason = t.message;
+        v.error = with_detail(t);
+        rest(v, milliseconds(250), milliseconds(3000));
+        break;
+    case remedy::schema:
+    case remedy::record:
+        halt(v, {"query or target: " + t.message, with_detail(t)});
+        break;
+    }
+}
+
+// Stops the view until kafka.resume. Where that cannot be written now, it rests and meets the same
+// again.
+void worker::halt(served_view& v, const stop_report& report, const gap* with_gap)
+{
+    bool written = false;
+    auto t = in_transaction([&] {
+        written = write_stop(v.is.view, report);
+        if (written && with_gap)
+            write_gap(v.is.view, *with_gap, false);
+    });
+    leave_feed(v);
+    v.reason = report.reason;
+    v.error = report.error;
+    if (t || !written) {
+        rest(v, milliseconds(200), milliseconds(5000));
+        return;
+    }
+    v.at = phase::over;
+    show(v, live_state::stopped, report.reason, report.error);
+    ereport(LOG, (errmsg("kafka view %s stopped: %s", v.is.name.c_str(), report.reason.c_str())));
+}
+
+void worker::show(served_view& v, live_state state, const std::string& reason,
+                  const std::string& error)
+{
+    if (v.shown_once && v.shown == state && v.shown_reason == reason)
+        return;
+    v.shown_once = true;
+    v.shown = state;
+    v.shown_reason = reason;
+    publish_state(v.is.view, state, reason, error);
+}
+
+live_state worker::state_of(const served_view& v, std::string& reason)
+{
+    const source& s = *v.from;
+    auto say = [&](const std::string& why) {
+        reason = why;
+        return live_state::retrying;
+    };
+    if (!v.reason.empty())
+        return say(v.reason);
+    if (!s.trouble.empty())
+        return say(s.trouble);
+    if (s.client)
+        if (auto complaint = hub_.complaint(v.feed && v.feed->client ? v.feed->client : s.client))
+            return say(complaint->message);
+    if (v.feed && !v.feed->trouble.empty())
+        return say(v.feed->trouble);
+    if (s.known && s.partitions.empty())
+        return live_state::running; // more consumers than partitions
+    if (!v.feed) // on its way; for a moment only, unless it has never been there
+        return v.shown_once && v.shown != live_state::retrying ? v.shown : live_state::starting;
+    if (v.feed->reader->at_end() && v.feed->gathered.empty())
+        return live_state::running;
+    std::int64_t behind = records_behind(v);
+    if (behind > 0 && steady::now() - v.moved_at > stuck_after) {
+        reason = std::to_string(behind) + " records behind, and nothing comes";
+        return live_state::stuck;
+    }
+    if (v.feed->catching_up || behind > v.is.options.batch_rows)
+        return live_state::catching_up;
+    return live_state::running;
+}
+
+void worker::publish_states()
+{
+    for (auto& s : sources_)
+        for (auto& v : s->views) {
+            if (v->at == phase::over)
+                continue;
+            if (v->feed && v->feed->reader->at_end() && v->feed->gathered.empty())
+                v->moved_at = steady::now();
+            std::string reason;
+            live_state state = state_of(*v, reason);
+            show(*v, state, reason, v->error);
+        }
+    if (steady::now() - last_statistics_ > mirror_interval && !sources_.empty()) {
+        last_statistics_ = steady::now();
+        if (sources_.front()->client)
+            publish_librdkafka(hub_.statistics(sources_.front()->client));
+    }
+}
+
+} // namespace ke::stream
