@@ -25,8 +25,13 @@ extern "C" {
 
 namespace ke::stream {
 
-void begin_transaction(bool synchronous)
+namespace {
+MemoryContext outside; // current before the transaction, and again behind it
+}
+
+void begin_work(bool synchronous)
 {
+    outside = CurrentMemoryContext;
     pg::call([&] {
         SetCurrentStatementStartTimestamp();
         StartTransactionCommand();
@@ -42,15 +47,17 @@ void begin_transaction(bool synchronous)
     });
 }
 
-void commit_transaction()
+void commit_work()
 {
     pg::call([] { CommitTransactionCommand(); });
+    MemoryContextSwitchTo(outside);
 }
 
-void abort_transaction() noexcept
+void abort_work() noexcept
 {
     try {
         pg::call([] { AbortCurrentTransaction(); });
+        MemoryContextSwitchTo(outside);
     } catch (...) {
         // An abort that fails leaves nothing to stand on: the process ends, the supervisor starts
         // another.
@@ -221,7 +228,7 @@ verdict transact(std::vector<share*>& shares, bool careful)
     try {
         const auto began = steady::now();
         batch_scope watched; // somebody who waits for our locks gets them soon
-        begin_transaction(synchronous);
+        begin_work(synchronous);
         lock_tables(shares);
         check_descriptors(shares, current);
         lock_believed(shares);
@@ -234,14 +241,14 @@ verdict transact(std::vector<share*>& shares, bool careful)
         }
         current = nullptr;
         if (shares.empty()) {
-            abort_transaction();
+            abort_work();
             v.committed = true; // nothing to do is done
             return v;
         }
         write_all(shares);
         write_stops(shares, current);
         const auto applied = steady::now();
-        commit_transaction();
+        commit_work();
         count(shares, std::chrono::duration_cast<std::chrono::microseconds>(applied - began).count(),
               since_us(applied));
         v.committed = true;
@@ -250,11 +257,11 @@ verdict transact(std::vector<share*>& shares, bool careful)
         // judged it already.
         v.why = applying && !careful ? describe_applied(e.data()) : describe(e.data());
         v.guilty = current;
-        abort_transaction();
+        abort_work();
     } catch (const pg::fault_error& e) {
         v.why = describe(e.get());
         v.guilty = current;
-        abort_transaction();
+        abort_work();
     }
     return v;
 }

@@ -146,7 +146,7 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
             rest(*v, milliseconds(200), milliseconds(10000));
         }
     };
-    if (auto t = in_transaction([&] {
+    if (auto t = in_work([&] {
             f->columns = columns_for(
                 s.table.relid, std::vector<int>(attributes.begin(), attributes.end()));
         })) {

@@ -55,7 +55,7 @@ void worker::reload_if_told()
     // Changes that wake nobody (a GRANT, a new password) are met here in time.
     if (steady::now() >= look_at_catalogs_) {
         look_at_catalogs_ = steady::now() + metadata_interval;
-        (void)in_transaction([] { pg::call([] { AcceptInvalidationMessages(); }); });
+        (void)in_work([] { pg::call([] { AcceptInvalidationMessages(); }); });
     }
     bool stale = std::any_of(sources_.begin(), sources_.end(), [](auto& s) { return s->stale; });
     std::uint64_t generation = database_generation();
@@ -74,7 +74,7 @@ void worker::load_wanted(std::vector<wanted>& all)
     std::vector<registered_view> views;
     std::map<Oid, std::map<partition_key, std::int64_t>> stored;
     std::map<Oid, std::vector<unit>> units;
-    if (auto t = in_transaction([&] {
+    if (auto t = in_work([&] {
             for (const unit& u : my_units())
                 units[u.topic_table].push_back(u);
             if (units.empty())
@@ -105,7 +105,7 @@ void worker::load_wanted(std::vector<wanted>& all)
     for (registered_view& v : views) {
         topic::topic_table table;
         // Each in a transaction of its own: one login that lacks must not stop the others.
-        auto t = in_transaction([&] { table = topic::load_topic_table(v.topic_table, v.owner); });
+        auto t = in_work([&] { table = topic::load_topic_table(v.topic_table, v.owner); });
         if (t) {
             publish_state(v.view, live_state::retrying, t->message, t->detail);
             reload_at_ = steady::now() + milliseconds(5000);

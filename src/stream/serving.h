@@ -13,6 +13,7 @@ extern "C" {
 #include "executor/spi.h"
 }
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -165,26 +166,26 @@ struct source {
 };
 
 // ---- transactions (apply.cpp). Each throws pg_error; the caller aborts.
-void begin_transaction(bool synchronous = false);
-void commit_transaction();
-void abort_transaction() noexcept;
+void begin_work(bool synchronous = false);
+void commit_work();
+void abort_work() noexcept;
 
 // fn() in a transaction of its own; the trouble it met, if any, with everything rolled back.
 template <class F>
-std::optional<trouble> in_transaction(F&& fn)
+std::optional<trouble> in_work(F&& fn)
 {
     try {
-        begin_transaction();
+        begin_work();
         fn();
-        commit_transaction();
+        commit_work();
         return std::nullopt;
     } catch (const pg::pg_error& e) {
         trouble t = describe(e.data());
-        abort_transaction();
+        abort_work();
         return t;
     } catch (const pg::fault_error& e) {
         trouble t = describe(e.get());
-        abort_transaction();
+        abort_work();
         return t;
     }
 }

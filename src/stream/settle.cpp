@@ -60,7 +60,7 @@ void worker::insert_first_positions(source& s, const std::map<partition_key, std
     // Read again behind the insert: where a pause or a drop was on its way, there is no row. Only
     // rows that were not known are taken: of the others we know more (ahead).
     std::map<Oid, std::map<partition_key, std::int64_t>> stored;
-    auto t = in_transaction([&] {
+    auto t = in_work([&] {
         if (!first.empty())
             insert_positions(first);
         if (!unclaimed.empty())
@@ -146,7 +146,7 @@ void worker::meet_gap(served_view& v, const gap& found, std::int64_t low, std::i
     gap crossed = found;
     crossed.last_missing = std::max(crossed.last_missing, m.to - 1);
     belief b = belief::locked;
-    auto t = in_transaction([&] {
+    auto t = in_work([&] {
         b = lock_positions({m}).front();
         if (b != belief::right || active_views({v.is.view}).empty())
             return;

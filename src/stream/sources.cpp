@@ -173,7 +173,7 @@ void worker::prepare(served_view& v)
     leave_feed(v);
     bool locked = false;
     try {
-        begin_transaction();
+        begin_work();
         std::vector<bool> each;
         locked = lock_relations({&v.is}, each);
         if (locked) {
@@ -187,15 +187,15 @@ void worker::prepare(served_view& v)
             nothing.last_message = 0;
             run_plan(v, nothing);
         }
-        abort_transaction();
+        abort_work();
     } catch (const pg::pg_error& e) {
         trouble t = describe(e.data());
-        abort_transaction();
+        abort_work();
         take_trouble(v, t);
         return;
     } catch (const pg::fault_error& e) {
         trouble t = describe(e.get());
-        abort_transaction();
+        abort_work();
         take_trouble(v, t);
         return;
     }

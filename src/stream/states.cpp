@@ -76,7 +76,7 @@ void worker::take_trouble(served_view& v, const trouble& t)
 void worker::halt(served_view& v, const stop_report& report, const gap* with_gap)
 {
     bool written = false;
-    auto t = in_transaction([&] {
+    auto t = in_work([&] {
         written = write_stop(v.is.view, report);
         if (written && with_gap)
             write_gap(v.is.view, *with_gap, false);
