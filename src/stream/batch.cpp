@@ -12,6 +12,15 @@ extern "C" {
 
 namespace ke::stream {
 
+namespace {
+
+fate failure(const trouble& t)
+{
+    return t.sqlstate == topic::errcode_stale_feed ? fate::stale : fate::failed;
+}
+
+} // namespace
+
 bool worker::serve_feeds()
 {
     feeds full, due, lazy;
@@ -179,8 +188,8 @@ void worker::run_shares(std::vector<share>& shares)
         }
         std::erase(in, guilty);
         guilty->why = v.why;
-        guilty->end = fate::failed;
-        if (v.why.what == remedy::record)
+        guilty->end = failure(v.why);
+        if (guilty->end == fate::failed && v.why.what == remedy::record)
             suspects.push_back(guilty);
     }
     for (share* s : suspects)
@@ -203,7 +212,7 @@ void worker::replay(share& s)
             s.end = fate::committed;
         return;
     }
-    s.end = fate::failed;
+    s.end = failure(v.why);
     s.why = v.why;
     if (s.why.what == remedy::record)
         s.why.what = remedy::schema;

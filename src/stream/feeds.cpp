@@ -2,8 +2,8 @@
 // what lies below them, so that any grouping is right; a good one reads little twice.
 //
 //   live        the leading view and all within near_records of it: one feed
-//   catch-up    all others, from the lowest of their positions: one feed, on a client of its own
-//               (a client has one fetch position per partition), joined to the live one when near
+//   catch-up    all others, from the lowest of their positions: one feed, joined to the live one
+//               when near
 //   alone       views that must not be judged by columns of others: a feed each
 //
 // A feed whose views, partitions and columns stay the same stays open when others change.
@@ -44,18 +44,6 @@ bool same_views(const feed_state& f, const std::vector<served_view*>& views)
            });
 }
 
-// The same broker and login through a handle of its own.
-ingest::properties variant(const ingest::properties& of, const std::string& name)
-{
-    ingest::properties p = of;
-    auto id = std::find_if(p.begin(), p.end(), [](auto& x) { return x.first == "client.id"; });
-    if (id == p.end())
-        p.emplace_back("client.id", "kafka_engine." + name);
-    else
-        id->second += "." + name;
-    return p;
-}
-
 } // namespace
 
 bool is_near(const served_view& a, const served_view& b)
@@ -94,8 +82,8 @@ void worker::open_feeds(source& s)
         groups.insert(groups.begin(), std::move(live));
     }
 
-    // What stays, stays open; the rest is closed before anything is opened, for the sake of the
-    // clients' fetch positions.
+    // What stays, stays open; the rest is closed before anything is opened: a partition can be read
+    // at one place by each handle, and the hub would make another.
     std::vector<group> to_open;
     std::set<feed_state*> kept;
     for (group& g : groups) {
@@ -171,21 +159,8 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
         spec.partitions.push_back({topic_number(static_cast<std::uint16_t>(topic)), k.partition,
                                    message_offset(from), no_offset});
     }
-    ingest::client_handle* client = s.client;
-    if (catching_up) {
-        std::string name = views.front()->alone ? "alone-" + std::to_string(views.front()->is.view)
-                                                : "catch-up-" + std::to_string(s.table.relid);
-        auto own = hub_.client(variant(s.table.connection, name));
-        if (!own) {
-            later(own.error().message);
-            return;
-        }
-        client = f->client = own.value();
-    }
-    auto reader = hub_.open_feed(client, std::move(spec));
+    auto reader = hub_.open_feed(s.client, std::move(spec));
     if (!reader) {
-        if (f->client)
-            hub_.forget(f->client);
         later(reader.error().message);
         return;
     }
@@ -211,10 +186,7 @@ void worker::close_feed(source& s, feed_state* f)
         if (v->at == phase::reading)
             v->at = phase::joining;
     }
-    ingest::client_handle* own = f->client;
     std::erase_if(s.feeds, [&](auto& x) { return x.get() == f; });
-    if (own)
-        hub_.forget(own);
 }
 
 void worker::leave_feed(served_view& v)

@@ -113,7 +113,6 @@ struct served_view {
 struct feed_state {
     source* from = nullptr;
     std::unique_ptr<ingest::feed> reader;
-    ingest::client_handle* client = nullptr; // its own where not the source's
     topic::decode_columns columns;
     std::vector<std::string> topics;
     std::vector<served_view*> views;

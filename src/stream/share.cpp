@@ -153,6 +153,7 @@ share make_share(feed_state& f, served_view& v)
     s.view = &v;
     s.feed = &f;
     s.rows.topic_table = v.is.topic_table;
+    s.rows.topics = f.topics;
     s.rows.columns = &f.columns;
     s.rows.chunks = f.gathered;
     s.rows.floors = floors_of(f, v);

@@ -116,7 +116,7 @@ live_state worker::state_of(const served_view& v, std::string& reason)
     if (!s.trouble.empty())
         return say(s.trouble);
     if (s.client)
-        if (auto complaint = hub_.complaint(v.feed && v.feed->client ? v.feed->client : s.client))
+        if (auto complaint = hub_.complaint(s.client))
             return say(complaint->message);
     if (v.feed && !v.feed->trouble.empty())
         return say(v.feed->trouble);

@@ -19,6 +19,7 @@ struct row {
 // First match wins.
 constexpr row table[] = {
     {"57014", remedy::give_way, remedy::give_way}, // cancelled: somebody wants a lock, or a person
+    {"KE001", remedy::retry, remedy::retry},       // decoded without a column that is read now
     {"55P03", remedy::retry, remedy::retry},       // lock not available
     {"40", remedy::retry, remedy::retry},          // serialization, deadlock
     {"57", remedy::retry, remedy::retry},          // shutdown, cannot connect now

@@ -1,0 +1,238 @@
+"""Continuous views on a real Kafka: rows arrive, views share, locks are given way to."""
+
+import time
+
+import pytest
+
+from wait import wait_until
+
+COLUMNS = "id int, name text, _partition int, _offset bigint"
+
+
+@pytest.fixture
+def clicks(db, kafka, topic):
+    db.topic_table("clicks", COLUMNS, kafka, topic=topic)
+    return topic
+
+
+def numbered(first, last):
+    return [{"id": i, "name": f"n{i}"} for i in range(first, last)]
+
+
+def test_rows_arrive_transformed_and_joined(db, clicks, produce):
+    db.execute("CREATE TABLE kinds (k int PRIMARY KEY, kind text)")
+    db.execute("INSERT INTO kinds VALUES (0, 'even'), (1, 'odd')")
+    produce(clicks, numbered(0, 1000))
+    db.view("v", "SELECT c.id, upper(c.name) AS name, k.kind FROM clicks c JOIN kinds k"
+                 " ON k.k = c.id % 2 WHERE c.id % 10 <> 7")
+    db.wait("v")
+    assert db.rows("SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE kind = 'odd') FROM v"
+                   ) == [(900, 900, 400)]
+    assert db.value("SELECT name FROM v WHERE id = 12") == "N12"
+    produce(clicks, numbered(1000, 1001))
+    db.wait_count("v", 901)
+    assert db.state("v")[0] == "running"
+    assert db.value("SELECT rows FROM kafka.views WHERE view = 'v'::regclass") == 901
+
+
+def test_order_within_partitions(db, kafka, new_topic, produce):
+    topic = new_topic(partitions=3)
+    db.topic_table("many", COLUMNS, kafka, topic=topic)
+    db.view("v", "SELECT id, _partition AS p, _offset AS o FROM many")
+    db.execute("ALTER TABLE v ADD COLUMN seen bigserial")
+    produce(topic, numbered(0, 5000))
+    db.wait_count("v", 5000)
+    assert db.value("SELECT count(*) FROM (SELECT o - lag(o) OVER (PARTITION BY p ORDER BY seen) AS d"
+                    " FROM v) x WHERE d <> 1") == 0
+    assert db.rows("SELECT sum(next_offset) FROM kafka.positions") == [(5000,)]
+
+
+def test_a_later_view_catches_up_and_joins(db, clicks, produce):
+    produce(clicks, numbered(0, 500))
+    db.view("a", "SELECT id FROM clicks")
+    db.wait_count("a", 500)
+    db.view("b", "SELECT name FROM clicks")
+    db.wait_count("b", 500)
+    produce(clicks, numbered(500, 600))
+    db.wait("a")
+    db.wait("b")
+    assert db.rows("SELECT (SELECT count(*) FROM a), (SELECT count(DISTINCT name) FROM b)") == [
+        (600, 600)]
+    assert len(db.rows("SELECT pid FROM kafka.workers")) == 1
+
+
+def test_pause_and_resume(db, clicks, produce):
+    db.view("a", "SELECT id FROM clicks")
+    db.view("b", "SELECT id FROM clicks")
+    produce(clicks, numbered(0, 10))
+    db.wait_count("a", 10)
+    db.execute("SELECT kafka.pause('a')")
+    produce(clicks, numbered(10, 30))
+    db.wait_count("b", 30)
+    assert db.value("SELECT count(*) FROM a") == 10
+    assert db.state("a")[0] == "paused"
+    db.execute("SELECT kafka.resume('a')")
+    db.wait_count("a", 30)
+    produce(clicks, numbered(30, 31))
+    db.wait_count("a", 31)
+    db.wait_count("b", 31)
+
+
+def test_latency_at_rest(db, clicks, produce, kafka):
+    db.view("v", "SELECT id FROM clicks")
+    produce(clicks, numbered(0, 1))
+    db.wait_count("v", 1)
+    producer = kafka.producer(linger_ms=0, acks=1)
+    taken = []
+    for i in range(1, 41):
+        began = time.perf_counter()
+        producer.produce(clicks, f'{{"id": {i}}}')
+        producer.flush(10)
+        while not db.value(f"SELECT count(*) FROM v WHERE id = {i}"):
+            pass
+        taken.append(time.perf_counter() - began)
+        time.sleep(0.05)
+    taken.sort()
+    print(f"produce to visible: p50 {taken[20] * 1000:.1f} ms, max {taken[-1] * 1000:.1f} ms")
+    assert taken[20] < 0.1
+
+
+def test_a_topic_that_comes_later(db, kafka, new_topic, produce):
+    db.topic_table("later", COLUMNS, kafka, topic="later-" + db.name)
+    db.view("v", "SELECT id FROM later")
+    reason = db.wait_state("v", "retrying")[1]
+    assert "later-" + db.name in reason
+    topic = new_topic(name="later-" + db.name)
+    produce(topic, numbered(0, 20))
+    db.wait_count("v", 20)
+    db.wait_state("v", "running")
+
+
+def test_new_partitions_from_their_first_record(db, kafka, clicks, produce):
+    db.view("v", "SELECT id, _partition AS p FROM clicks")
+    produce(clicks, numbered(0, 10))
+    db.wait_count("v", 10)
+    kafka.add_partitions(clicks, 3)
+    produce(clicks, numbered(10, 20), partition=2)
+    db.wait_count("v", 20, timeout=30)
+    assert db.rows("SELECT p, count(*) FROM v GROUP BY 1 ORDER BY 1") == [(0, 10), (2, 10)]
+
+
+def test_transactions(db, clicks, produce):
+    db.view("v", "SELECT id FROM clicks")
+    produce(clicks, numbered(0, 5), transactional_id="t1" + db.name)
+    produce(clicks, numbered(5, 10), transactional_id="t1" + db.name, abort=True)
+    produce(clicks, numbered(10, 15), transactional_id="t1" + db.name)
+    db.wait("v")
+    assert db.column("SELECT id FROM v ORDER BY 1") == [*range(5), *range(10, 15)]
+    # Behind the last record stands a marker: no lag of its own.
+    assert db.value("SELECT records_behind FROM kafka.lag WHERE view = 'v'::regclass") == 0
+
+
+def test_one_view_locked_the_other_goes_on(db, clicks, produce):
+    db.view("a", "SELECT id FROM clicks")
+    db.view("b", "SELECT id FROM clicks")
+    produce(clicks, numbered(0, 10))
+    db.wait_count("a", 10)
+    db.wait_count("b", 10)
+    other = db.connect(autocommit=False)
+    other.execute("LOCK TABLE a IN ACCESS EXCLUSIVE MODE")
+    produce(clicks, numbered(10, 40))
+    db.wait_count("b", 40, timeout=10)
+    assert other.execute("SELECT count(*) FROM a").fetchone() == (10,)
+    other.rollback()
+    db.wait_count("a", 40)
+    produce(clicks, numbered(40, 41))
+    db.wait_count("a", 41)
+
+
+def test_a_batch_gives_way(db, clicks, produce):
+    """A long batch is given up for somebody who waits for its table, and done again."""
+    db.execute("CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql AS"
+               " $$ BEGIN PERFORM pg_catalog.pg_sleep(0.01); RETURN i; END $$")
+    produce(clicks, numbered(0, 300))
+    db.view("v", "SELECT public.slow(id) AS id FROM clicks")
+    wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE relation = 'v'::regclass"
+                                " AND mode = 'RowExclusiveLock'"), 20, "a batch is open")
+    began = time.monotonic()
+    db.execute("ALTER TABLE v ADD COLUMN note text")
+    assert time.monotonic() - began < 1.5
+    db.wait_count("v", 300)
+
+
+def test_drop_while_records_come(db, clicks, produce):
+    db.view("a", "SELECT id FROM clicks")
+    db.view("b", "SELECT id FROM clicks")
+    produce(clicks, numbered(0, 20000))
+    began = time.monotonic()
+    db.execute("DROP MATERIALIZED VIEW a")
+    assert time.monotonic() - began < 1
+    db.wait_count("b", 20000)
+    assert db.column("SELECT DISTINCT view::text FROM kafka.positions") == ["b"]
+
+
+def test_rights_lost_and_granted(db, clicks, produce):
+    with db.role() as role:
+        db.execute(f"GRANT CREATE ON SCHEMA public TO {role}")
+        db.execute(f"GRANT USAGE ON FOREIGN SERVER broker TO {role}")
+        db.execute(f"GRANT SELECT ON clicks TO {role}")
+        db.execute(f"SET ROLE {role}")
+        db.view("v", "SELECT id FROM clicks")
+        db.execute("RESET ROLE")
+        produce(clicks, numbered(0, 3))
+        db.wait_count("v", 3)
+        db.execute(f"REVOKE SELECT ON clicks FROM {role}")
+        produce(clicks, numbered(3, 6))
+        assert "clicks" in db.wait_state("v", "retrying")[1]
+        assert db.value("SELECT count(*) FROM v") == 3
+        db.execute(f"GRANT SELECT ON clicks TO {role}")
+        db.wait_count("v", 6)
+        db.execute(f"REVOKE USAGE ON FOREIGN SERVER broker FROM {role}")
+        produce(clicks, numbered(6, 9))
+        assert "foreign server" in db.wait_state("v", "retrying")[1]
+        db.execute(f"GRANT USAGE ON FOREIGN SERVER broker TO {role}")
+        db.wait_count("v", 9)
+        db.wait_state("v", "running")
+
+
+def test_changes_of_the_topic_table_are_live(db, kafka, clicks, produce):
+    db.view("v", "SELECT id, name FROM clicks")
+    produce(clicks, numbered(0, 10))
+    db.wait_count("v", 10)
+    db.execute("ALTER FOREIGN TABLE clicks ADD COLUMN extra int")
+    db.execute("ALTER FOREIGN TABLE clicks ALTER COLUMN name OPTIONS (ADD path '$.other')")
+    produce(clicks, [{"id": 10, "name": "old", "other": "new"}])
+    db.wait_count("v", 11)
+    assert db.value("SELECT name FROM v WHERE id = 10") == "new"
+
+
+def test_now_moves(db, clicks, produce):
+    db.view("v", "SELECT id, now() AS at FROM clicks")
+    produce(clicks, numbered(0, 1))
+    db.wait_count("v", 1)
+    time.sleep(0.1)
+    produce(clicks, numbered(1, 2))
+    db.wait_count("v", 2)
+    assert db.value("SELECT max(at) - min(at) > '50 ms' FROM v")
+
+
+def test_consumers_share_partitions(db, kafka, new_topic, produce):
+    topic = new_topic(partitions=6)
+    db.topic_table("wide", COLUMNS, kafka, topic=topic, consumers=3)
+    db.view("v", "SELECT id FROM wide")
+    produce(topic, numbered(0, 3000))
+    db.wait_count("v", 3000)
+    assert db.value("SELECT count(DISTINCT id) FROM v") == 3000
+
+
+def test_broker_gone_and_back(db, own_kafka, new_topic, produce):
+    topic = new_topic(broker=own_kafka)
+    db.topic_table("far", COLUMNS, own_kafka, topic=topic)
+    db.view("v", "SELECT id FROM far")
+    produce(topic, numbered(0, 10), broker=own_kafka)
+    db.wait_count("v", 10)
+    with own_kafka.gone():
+        db.wait_state("v", "retrying")
+    produce(topic, numbered(10, 20), broker=own_kafka)
+    db.wait_count("v", 20)
+    db.wait_state("v", "running")
