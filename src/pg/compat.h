@@ -27,12 +27,17 @@ extern "C" {
 #endif
 
 extern "C" {
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "lib/dshash.h"
 #include "nodes/execnodes.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/pathnode.h"
 #include "storage/proc.h"
+#include "utils/acl.h"
 }
 
 namespace ke::pg {
@@ -96,6 +101,44 @@ inline Oid scan_user(ForeignScanState* node)
     Oid user = exec_rt_fetch(rel, node->ss.ps.state)->checkAsUser;
 #endif
     return OidIsValid(user) ? user : GetUserId();
+}
+
+inline bool owns_relation(Oid relid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+    return object_ownercheck(RelationRelationId, relid, role);
+#else
+    return pg_class_ownercheck(relid, role);
+#endif
+}
+
+inline bool owns_schema(Oid schema, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+    return object_ownercheck(NamespaceRelationId, schema, role);
+#else
+    return pg_namespace_ownercheck(schema, role);
+#endif
+}
+
+// Whether the current user may read what the query reads itself (subqueries apart); raises if not.
+inline void check_rights(Query* query)
+{
+#if PG_VERSION_NUM >= 160000
+    (void) ExecCheckPermissions(query->rtable, query->rteperminfos, true);
+#else
+    (void) ExecCheckRTPerms(query->rtable, true);
+#endif
+}
+
+inline bool walk_query(Query* query, node_walker walker, void* context, int flags)
+{
+#if PG_VERSION_NUM >= 160000
+    return query_tree_walker(query, walker, context, flags);
+#else
+    auto any = reinterpret_cast<void (*)()>(walker);
+    return query_tree_walker(query, reinterpret_cast<bool (*)()>(any), context, flags);
+#endif
 }
 
 } // namespace ke::pg
