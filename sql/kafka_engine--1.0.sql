@@ -90,6 +90,37 @@ GRANT SELECT ON kafka.positions TO PUBLIC;
 
 -- ---------------------------------------------------------------- continuous views: ddl (stream/)
 
+-- Transactional, for the view's owner. to: the forms of the option kafka.start.
+CREATE FUNCTION kafka.pause(view regclass) RETURNS void
+    AS 'MODULE_PATHNAME', 'kafka_engine_pause' LANGUAGE C STRICT;
+CREATE FUNCTION kafka.resume(view regclass) RETURNS void
+    AS 'MODULE_PATHNAME', 'kafka_engine_resume' LANGUAGE C STRICT;
+CREATE FUNCTION kafka.seek(view regclass, "to" text) RETURNS void
+    AS 'MODULE_PATHNAME', 'kafka_engine_seek' LANGUAGE C STRICT;
+-- CREATE MATERIALIZED VIEW name WITH (kafka.continuous, kafka.option = value ...) AS query
+CREATE FUNCTION kafka.create_view(name text, query text, options jsonb DEFAULT '{}') RETURNS void
+    AS 'MODULE_PATHNAME', 'kafka_engine_create_view' LANGUAGE C STRICT;
+
+CREATE FUNCTION kafka.on_ddl_start() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'kafka_engine_on_ddl_start' LANGUAGE C;
+CREATE FUNCTION kafka.on_ddl_end() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'kafka_engine_on_ddl_end' LANGUAGE C;
+CREATE FUNCTION kafka.on_drop() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'kafka_engine_on_drop' LANGUAGE C;
+
+-- Without preload: says what to set. Otherwise the utility hook has the statement.
+CREATE EVENT TRIGGER kafka_engine_ddl_start ON ddl_command_start
+    WHEN TAG IN ('CREATE MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER TABLE', 'ALTER VIEW')
+    EXECUTE FUNCTION kafka.on_ddl_start();
+-- What views are made of has changed: looked at again, and workers told.
+CREATE EVENT TRIGGER kafka_engine_ddl_end ON ddl_command_end
+    WHEN TAG IN ('ALTER TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE',
+                 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER SERVER', 'ALTER SCHEMA',
+                 'CREATE USER MAPPING', 'ALTER USER MAPPING', 'DROP USER MAPPING',
+                 'ALTER FOREIGN DATA WRAPPER', 'ALTER TYPE', 'ALTER DOMAIN', 'GRANT', 'REVOKE')
+    EXECUTE FUNCTION kafka.on_ddl_end();
+CREATE EVENT TRIGGER kafka_engine_drop ON sql_drop EXECUTE FUNCTION kafka.on_drop();
+
 -- ---------------------------------------------------------------- running: views, lag, workers (stream/)
 
 -- What shared memory knows; texts that can hold data are NULL for those who may not read them.

@@ -13,4 +13,5 @@ void _PG_init(void)
 {
     ke::pg::init_settings();
     ke::stream::init_processes();
+    ke::stream::init_hook();
 }

@@ -10,4 +10,5 @@ void init_settings(); // pg/guc
 } // namespace ke::pg
 namespace ke::stream {
 void init_processes(); // stream/launcher: shared memory and the launcher, where preloaded
+void init_hook();      // stream/hook: the utility hook
 } // namespace ke::stream

@@ -1,0 +1,51 @@
+// Making, changing and dropping continuous views, for the utility hook, the event triggers and the
+// SQL functions. Server's thread; plain data; everything in the user's transaction.
+#pragma once
+
+#include "pg/compat.h"
+
+extern "C" {
+#include "catalog/objectaddress.h"
+#include "nodes/parsenodes.h"
+}
+
+namespace ke::stream {
+
+// Raises where an option of a view does not stand (options.h).
+void check_view_option(const char* name, const char* value);
+
+// A line of kafka.state_log, by the current role.
+void log_state(Oid view, const char* state, const char* reason);
+
+// ---- create.cpp ----
+
+// Whether a WITH list names an option of ours.
+bool has_kafka_options(List* definitions);
+
+// The statement with its query analyzed, a copy that is ours to change. InvalidObjectAddress where
+// IF NOT EXISTS found one.
+ObjectAddress create_continuous_view(CreateTableAsStmt*, const char* query_text);
+
+// Raises, with what to put where, unless the library was preloaded.
+void check_preloaded();
+
+// ---- alter.cpp ----
+
+bool is_continuous_view(Oid relid);
+
+// Rewrites, in a statement that is ours to change, the words MATERIALIZED VIEW to the real kind of a
+// continuous view, wherever they name one.
+void rewrite_kind(Node*);
+
+// Takes the options of ours out of ALTER ... SET/RESET and stores them. False where the statement
+// holds nothing else, so that the server has nothing left to do.
+bool take_alter_options(AlterTableStmt*);
+
+// ---- drop.cpp ----
+
+// Whether DROP MATERIALIZED VIEW names a continuous view.
+bool drops_continuous_view(DropStmt*);
+// Drops everything in its list, real materialized views as well.
+void drop_materialized_views(DropStmt*);
+
+} // namespace ke::stream
