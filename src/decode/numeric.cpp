@@ -17,46 +17,51 @@ bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-// A JSON number as mantissa * 10^exponent, the mantissa without zeros at its end.
+// A JSON number as mantissa * 10^exponent, the mantissa without zeros at its end; of very many
+// digits the mantissa has the first.
 struct decimal {
     bool negative = false;
-    bool exact = true; // false: more digits than fit; then only its size is known
+    bool exact = true; // false: digits were left out
     wide mantissa = 0;
     std::int64_t exponent = 0;
+    std::int64_t lowest = 0; // exponent of the last digit that is not zero; below 0: a fraction
 };
 
 decimal parse_decimal(std::string_view token)
 {
-    constexpr wide limit = (~wide{0}) / 100;
+    constexpr wide limit = (~wide{0}) / 1000; // room for what callers do
     decimal d;
     std::size_t i = 0;
     if (i < token.size() && token[i] == '-') {
         d.negative = true;
         ++i;
     }
-    std::int64_t zeros = 0; // zeros read and not yet part of the mantissa
+    std::int64_t zeros = 0;  // read, and not part of the mantissa unless more follows
+    std::int64_t left_out = 0;
+    std::int64_t after = 0;  // digits behind the point
     bool point = false;
     for (; i < token.size() && (is_digit(token[i]) || token[i] == '.'); i++) {
         if (token[i] == '.') {
             point = true;
             continue;
         }
-        if (point)
-            --d.exponent;
+        after += point;
         if (token[i] == '0') {
             ++zeros;
             continue;
         }
-        for (; zeros >= 0 && d.exact; zeros--) {
-            if (d.mantissa > limit)
-                d.exact = false;
-            else
-                d.mantissa *= 10;
+        wide m = d.mantissa;
+        for (std::int64_t n = zeros; n >= 0 && m != 0 && d.exact; n--) {
+            d.exact = m <= limit;
+            m *= 10;
         }
-        d.mantissa += static_cast<unsigned>(token[i] - '0');
+        if (d.exact)
+            d.mantissa = m + static_cast<unsigned>(token[i] - '0');
+        else
+            left_out += zeros + 1;
         zeros = 0;
     }
-    d.exponent += zeros;
+    d.lowest = zeros - after;
     if (i < token.size()) { // e or E
         ++i;
         if (i < token.size() && token[i] == '+')
@@ -65,8 +70,9 @@ decimal parse_decimal(std::string_view token)
         const auto [end, error] = std::from_chars(token.data() + i, token.data() + token.size(), e);
         if (error == std::errc::result_out_of_range || e > 1000000 || e < -1000000)
             e = token[i] == '-' ? -1000000 : 1000000;
-        d.exponent += e;
+        d.lowest += e;
     }
+    d.exponent = d.lowest + left_out;
     return d;
 }
 
@@ -93,11 +99,11 @@ whole parse_whole(std::string_view token, std::int64_t& n)
     if (at == end)
         return error == std::errc{} ? whole::yes : whole::too_big;
     const decimal d = parse_decimal(token);
-    if (d.mantissa == 0 && d.exact) {
+    if (d.mantissa == 0) {
         n = 0;
         return whole::yes;
     }
-    if (d.exponent < 0)
+    if (d.lowest < 0)
         return whole::fraction;
     wide m = d.mantissa;
     const wide most = (wide{1} << 63) - (d.negative ? 0 : 1);
@@ -115,10 +121,8 @@ bool parse_epoch(std::string_view token, time_unit unit, std::int64_t& us)
     constexpr std::int64_t end = 9223371331200000000;   // 294277-01-01
     static constexpr int shift[] = {6, 3, 0, -3};
     decimal d = parse_decimal(token);
-    if (!d.exact)
-        return false;
     d.exponent += shift[static_cast<int>(unit)];
-    bool cut = false;
+    bool cut = !d.exact;
     for (; d.exponent < 0 && d.mantissa != 0; d.exponent++) {
         cut |= d.mantissa % 10 != 0;
         d.mantissa /= 10;
