@@ -18,14 +18,15 @@ bool reader::claims_any(const std::vector<topic_partition>& wanted) const
                        [&](const topic_partition& at) { return claims.contains(at); });
 }
 
-result<std::shared_ptr<client_core>> client_core::make(const properties& settings,
+result<std::shared_ptr<client_core>> client_core::make(const properties& settings, bool brisk,
                                                        std::shared_ptr<doorbell> bell)
 {
-    auto made = kafka::client::make(settings);
+    auto made = kafka::client::make(settings, brisk);
     if (!made)
         return made.error();
     auto core = std::make_shared<client_core>();
     core->settings = settings;
+    core->brisk = brisk;
     core->bell = std::move(bell);
     core->client = made.value();
     core->control = std::make_unique<kafka::control>(made.value());
@@ -46,7 +47,7 @@ result<reader*> client_core::reader_for(const std::vector<topic_partition>& want
         }
     std::unique_ptr<reader> fresh;
     if (found == nullptr) {
-        auto made = kafka::client::make(settings);
+        auto made = kafka::client::make(settings, brisk);
         if (!made)
             return made.error();
         fresh = std::make_unique<reader>();

@@ -32,12 +32,14 @@ struct reader {
 
 struct client_core {
     properties settings;
+    bool brisk = false;
     std::shared_ptr<doorbell> bell; // of the hub
     std::shared_ptr<kafka::client> client;
     std::unique_ptr<kafka::control> control;
     std::vector<std::unique_ptr<reader>> readers; // never empty; the first shares client
 
-    static result<std::shared_ptr<client_core>> make(const properties&, std::shared_ptr<doorbell>);
+    static result<std::shared_ptr<client_core>> make(const properties&, bool brisk,
+                                                     std::shared_ptr<doorbell>);
     // A reader that can take these partitions and is not among those taken already.
     result<reader*> reader_for(const std::vector<topic_partition>&,
                                const std::vector<reader*>& taken);

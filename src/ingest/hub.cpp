@@ -29,7 +29,7 @@ fault no_memory() noexcept
 
 class hub_impl final : public hub {
   public:
-    hub_impl() : bell_(std::make_shared<doorbell>()) {}
+    explicit hub_impl(bool brisk) : brisk_(brisk), bell_(std::make_shared<doorbell>()) {}
     ~hub_impl() override
     {
         for (const auto& c : clients_)
@@ -43,7 +43,7 @@ class hub_impl final : public hub {
         for (const auto& c : clients_)
             if (c->core->settings == wanted)
                 return c.get();
-        auto made = client_core::make(wanted, bell_);
+        auto made = client_core::make(wanted, brisk_, bell_);
         if (!made)
             return made.error();
         clients_.push_back(std::make_unique<client_handle>(std::move(made.value())));
@@ -162,15 +162,16 @@ class hub_impl final : public hub {
         return {};
     }
 
+    bool brisk_;
     std::shared_ptr<doorbell> bell_;
     std::vector<std::unique_ptr<client_handle>> clients_;
 };
 
 } // namespace
 
-result<std::unique_ptr<hub>> hub::make() noexcept
+result<std::unique_ptr<hub>> hub::make(bool brisk) noexcept
 try {
-    return std::unique_ptr<hub>(std::make_unique<hub_impl>());
+    return std::unique_ptr<hub>(std::make_unique<hub_impl>(brisk));
 } catch (const std::bad_alloc&) {
     return no_memory();
 } catch (const std::exception& e) {

@@ -128,7 +128,9 @@ class hub {
   public:
     virtual ~hub() = default; // halts; returns within some 100 ms whatever the broker does
 
-    static result<std::unique_ptr<hub>> make() noexcept;
+    // brisk: for a statement that reads and goes, rather than a worker that follows: where the user
+    // did not say otherwise, the broker answers an idle fetch after 5 ms instead of 50.
+    static result<std::unique_ptr<hub>> make(bool brisk = false) noexcept;
 
     virtual doorbell& bell() noexcept = 0;
 

@@ -38,7 +38,8 @@ void lane::halt() noexcept
     call();
 }
 
-// The same partition may be in a pipe that was shut and in one just ordered: the old one goes first.
+// The same partition may be in a pipe that was shut and in one ordered later: the old one, which may
+// be among the orders itself, was shut before the other was ordered, and goes first.
 void lane::take_orders()
 {
     std::vector<std::shared_ptr<pipe>> orders;
@@ -53,6 +54,8 @@ void lane::take_orders()
     });
     pipes_.reserve(pipes_.size() + orders.size());
     for (std::shared_ptr<pipe>& p : orders) {
+        if (p->is_shut())
+            continue;
         p->open(of_, bell_.fd());
         pipes_.push_back(std::move(p));
     }

@@ -13,9 +13,9 @@ namespace {
 constexpr std::size_t log_lines = 256;
 }
 
-result<std::shared_ptr<client>> client::make(const settings& given)
+result<std::shared_ptr<client>> client::make(const settings& given, bool brisk)
 {
-    auto conf = make_conf(given);
+    auto conf = make_conf(given, brisk);
     if (!conf)
         return conf.error();
     rd_kafka_conf_set_events(conf.value().get(),

@@ -26,8 +26,9 @@ namespace ke::kafka {
 
 class client {
   public:
-    // Fails on settings that librdkafka refuses. Does not wait for the broker.
-    static result<std::shared_ptr<client>> make(const settings&);
+    // Fails on settings that librdkafka refuses. Does not wait for the broker. brisk: for a reader
+    // that lives shortly; it asks the broker more often.
+    static result<std::shared_ptr<client>> make(const settings&, bool brisk);
     client(const client&) = delete;
     client& operator=(const client&) = delete;
 

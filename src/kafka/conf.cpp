@@ -14,15 +14,14 @@ namespace {
 struct pair {
     const char* name;
     const char* value;
-    const char* alias = nullptr; // the same property under another name
 };
 
 // Where the user said nothing.
 constexpr pair defaults[] = {
     {"client.id", "kafka_engine"},
-    // Low latency: a partition that starts waits for the fetch under way at most this long, and a
-    // scan that ends in transaction markers learns of the end as late.
-    {"fetch.wait.max.ms", "100"},
+    // How long a fetch waits at the broker where nothing is new. A partition that starts meanwhile
+    // waits for it, and a scan that ends in transaction markers learns of its end as late.
+    {"fetch.wait.max.ms", "50"},
     {"fetch.error.backoff.ms", "50"},
     {"socket.nagle.disable", "true"},
     {"socket.keepalive.enable", "true"},
@@ -33,9 +32,14 @@ constexpr pair defaults[] = {
     // New partitions and topics are known within this.
     {"topic.metadata.refresh.interval.ms", "10000"},
     {"topic.metadata.propagation.max.ms", "5000"},
-    // Small queues are kind to the cache; kafka/waker keeps them from stalling.
+    // Small queues are kind to the cache.
     {"queued.min.messages", "100000"},
     {"queued.max.messages.kbytes", "16384"},
+    {"statistics.interval.ms", "10000"},
+};
+
+constexpr pair brisk_defaults[] = {
+    {"fetch.wait.max.ms", "5"},
 };
 
 // What the promises rest on.
@@ -72,7 +76,7 @@ const std::string* find_setting(const settings& given, std::string_view name)
     return found;
 }
 
-result<conf_ptr> make_conf(const settings& given)
+result<conf_ptr> make_conf(const settings& given, bool brisk)
 {
     conf_ptr conf(rd_kafka_conf_new());
     char words[512] = "";
@@ -88,6 +92,10 @@ result<conf_ptr> make_conf(const settings& given)
 
     for (const pair& p : defaults)
         if (rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) != RD_KAFKA_CONF_OK)
+            return refusal(p.name, words);
+    for (const pair& p : brisk_defaults)
+        if (brisk && rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) !=
+                         RD_KAFKA_CONF_OK)
             return refusal(p.name, words);
     for (const auto& [name, value] : given) {
         const property_row* row = find_property(name);

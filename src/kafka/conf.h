@@ -10,7 +10,8 @@ namespace ke::kafka {
 
 // Does not ask who may set what: that was done when the option was given (kafka/property.h); only
 // what is ours is refused here as well.
-result<conf_ptr> make_conf(const settings&);
+// brisk: for a reader that lives shortly and starts partitions often.
+result<conf_ptr> make_conf(const settings&, bool brisk);
 
 // The value of the last setting of this name; null: none.
 const std::string* find_setting(const settings&, std::string_view name);

@@ -18,6 +18,7 @@ namespace {
 using enum access;
 
 constexpr std::string_view hook = "it is a hook for program code";
+constexpr std::string_view internal = "it is for the library's own use and tests";
 constexpr std::string_view no_group =
     "partitions are assigned by the extension, without a consumer group";
 constexpr std::string_view positions =
@@ -45,6 +46,8 @@ constexpr property_row table[] = {
     {"client.dns.lookup", anyone, {}},
     {"client.id", anyone, {}},
     {"client.rack", anyone, {}},
+    {"client.software.name", ours, internal},
+    {"client.software.version", ours, internal},
     {"closesocket_cb", ours, hook},
     {"compression.codec", anyone, {}},
     {"compression.level", anyone, {}},
@@ -68,7 +71,9 @@ constexpr property_row table[] = {
     {"enable.partition.eof", ours, "the end of a partition decides when a scan is complete"},
     {"enable.random.seed", ours, "the server owns its signals and its random state"},
     {"enable.sasl.oauthbearer.unsecure.jwt", anyone, {}},
+    {"enable.sparse.connections", ours, internal},
     {"enable.ssl.certificate.verification", anyone, {}},
+    {"enable_sasl_queue", ours, internal},
     {"enabled_events", ours, "events are served by the extension itself"},
     {"error_cb", ours, hook},
     {"fetch.error.backoff.ms", anyone, {}},
@@ -107,6 +112,7 @@ constexpr property_row table[] = {
     {"metadata.max.age.ms", anyone, {}},
     {"metadata.recovery.rebootstrap.trigger.ms", anyone, {}},
     {"metadata.recovery.strategy", anyone, {}},
+    {"metadata.request.timeout.ms", ours, internal},
     {"msg_order_cmp", ours, hook},
     {"oauthbearer_token_refresh_cb", ours, hook},
     {"offset.store.method", ours, positions},
@@ -209,6 +215,8 @@ constexpr property_row table[] = {
     {"statistics.interval.ms", anyone, {}},
     {"stats_cb", ours, hook},
     {"sticky.partitioning.linger.ms", anyone, {}},
+    {"test.mock.broker.rtt", ours, internal},
+    {"test.mock.num.brokers", ours, internal},
     {"throttle_cb", ours, hook},
     {"topic.blacklist", ours, no_group},
     {"topic.metadata.propagation.max.ms", anyone, {}},

@@ -170,3 +170,172 @@ TEST(questions_are_answered)
     }
     CHECK(all_gone());
 }
+
+TEST(feed_follows_a_log_and_tells_its_end)
+{
+    {
+        setting s;
+        s.broker.topic("t", 2);
+        s.broker.produce("t", 0, "a");
+        s.broker.flush();
+        auto f = s.h->open_feed(s.c, whole("t", 2, -1));
+        REQUIRE(f.ok());
+        seen got;
+        CHECK(got.read(*s.h, *f.value(), [&] { return f.value()->at_end(); }));
+        CHECK_EQ(got.values[0].size(), std::size_t{1});
+        CHECK(!f.value()->exhausted());
+        for (int i = 0; i < 5; ++i) {
+            s.broker.produce("t", 1, "b" + std::to_string(i));
+            s.broker.flush();
+            CHECK(got.read(*s.h, *f.value(), [&] { return got.next[1] == i + 1; }));
+        }
+        CHECK(got.read(*s.h, *f.value(), [&] { return f.value()->at_end(); }));
+    }
+    CHECK(all_gone());
+}
+
+TEST(feed_starts_and_ends_inside_a_compressed_batch)
+{
+    {
+        setting s;
+        s.broker.topic("t", 1);
+        for (int i = 0; i < 100; ++i)
+            s.broker.produce("t", 0, std::to_string(i));
+        s.broker.flush();
+        auto spec = whole("t", 1, 60);
+        spec.partitions[0].next = message_offset(37);
+        auto f = s.h->open_feed(s.c, spec);
+        REQUIRE(f.ok());
+        seen got;
+        CHECK(got.read_all(*s.h, *f.value()));
+        REQUIRE(got.values[0].size() == 23);
+        CHECK_EQ(got.values[0][0], "37");
+        CHECK_EQ(got.values[0][22], "59");
+    }
+    CHECK(all_gone());
+}
+
+TEST(feed_beyond_the_log_is_a_gap)
+{
+    {
+        setting s;
+        s.broker.topic("t", 2);
+        s.broker.produce("t", 0, "a");
+        s.broker.produce("t", 1, "b");
+        s.broker.flush();
+        auto spec = whole("t", 2, -1);
+        spec.partitions[0].next = message_offset(50);
+        auto f = s.h->open_feed(s.c, spec);
+        REQUIRE(f.ok());
+        seen got;
+        CHECK(got.read(*s.h, *f.value(),
+                       [&] { return !got.faults.empty() && !got.values[1].empty(); }));
+        REQUIRE(got.faults.size() == 1);
+        CHECK_EQ(got.faults[0].kind, fault_kind::offset_out_of_range);
+        CHECK_EQ(got.faults[0].topic, "t");
+        CHECK_EQ(got.faults[0].partition, 0);
+        CHECK(got.values[0].empty());
+    }
+    CHECK(all_gone());
+}
+
+TEST(feed_ring_holds_back_its_own_feed_only)
+{
+    {
+        setting s;
+        s.broker.topic("big", 1);
+        s.broker.topic("small", 1);
+        std::string block(1000, 'x');
+        for (int i = 0; i < 5000; ++i)
+            s.broker.produce("big", 0, block);
+        for (int i = 0; i < 100; ++i)
+            s.broker.produce("small", 0, "y");
+        s.broker.flush();
+        auto spec = whole("big", 1, 5000);
+        spec.ring_bytes = 100'000;
+        spec.chunk_bytes = 20'000;
+        auto full = s.h->open_feed(s.c, spec);
+        REQUIRE(full.ok());
+        CHECK(eventually([&] { return full.value()->ready(); }));
+        std::this_thread::sleep_for(std::chrono::milliseconds(200)); // its ring is full by now
+        auto other = s.h->open_feed(s.c, whole("small", 1, 100));
+        REQUIRE(other.ok());
+        seen small;
+        CHECK(small.read_all(*s.h, *other.value(), 3000));
+        CHECK_EQ(small.values[0].size(), std::size_t{100});
+        seen big;
+        CHECK(big.read_all(*s.h, *full.value()));
+        CHECK_EQ(big.values[0].size(), std::size_t{5000});
+    }
+    CHECK(all_gone());
+}
+
+TEST(feeds_of_one_partition_are_independent)
+{
+    {
+        setting s;
+        s.broker.topic("t", 2);
+        for (int i = 0; i < 2000; ++i)
+            s.broker.produce("t", i % 2, std::to_string(i));
+        s.broker.flush();
+        auto one = s.h->open_feed(s.c, whole("t", 2, 1000));
+        auto two = s.h->open_feed(s.c, whole("t", 2, 1000));
+        REQUIRE(one.ok() && two.ok());
+        seen a, b;
+        CHECK(a.read_all(*s.h, *one.value()));
+        CHECK(b.read_all(*s.h, *two.value()));
+        CHECK_EQ(a.values[0].size() + a.values[1].size(), std::size_t{2000});
+        CHECK_EQ(b.values[0].size() + b.values[1].size(), std::size_t{2000});
+        // The same partitions again at once, many times over, on the same handle.
+        for (int i = 0; i < 20; ++i) {
+            one.value().reset();
+            one = s.h->open_feed(s.c, whole("t", 2, 1000));
+            REQUIRE(one.ok());
+            seen again;
+            if (i % 2 == 0) {
+                CHECK(again.read_all(*s.h, *one.value()));
+                CHECK_EQ(again.values[0].size(), std::size_t{1000});
+            }
+        }
+    }
+    CHECK(all_gone());
+}
+
+TEST(feed_with_lanes_reads_all)
+{
+    {
+        setting s;
+        s.broker.topic("t", 5);
+        for (int i = 0; i < 5000; ++i)
+            s.broker.produce("t", i % 5, std::to_string(i / 5));
+        s.broker.flush();
+        auto spec = whole("t", 5, 1000);
+        spec.lanes = 2;
+        spec.ring_bytes = 20'000;
+        auto f = s.h->open_feed(s.c, spec);
+        REQUIRE(f.ok());
+        seen got;
+        CHECK(got.read_all(*s.h, *f.value()));
+        for (int p = 0; p < 5; ++p)
+            CHECK_EQ(got.values[p].size(), std::size_t{1000});
+    }
+    CHECK(all_gone());
+}
+
+TEST(feed_outlives_its_hub)
+{
+    {
+        setting s;
+        s.broker.topic("t", 1);
+        s.broker.produce("t", 0, "a");
+        s.broker.flush();
+        auto f = s.h->open_feed(s.c, whole("t", 1, -1));
+        REQUIRE(f.ok());
+        s.h.reset();
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        while (chunk* c = f.value()->take())
+            f.value()->give_back(c);
+        CHECK(!f.value()->exhausted());
+    }
+    CHECK(all_gone());
+}
