@@ -1,0 +1,123 @@
+// Bytes to cells never crash, read past the end or run away: json, in a table with a column of every
+// kind of type, with a key, and the same with _error. See the Makefile here.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+
+#include "decode/decoder.h"
+
+using namespace ke;
+using namespace ke::decode;
+
+namespace {
+
+column at(const char* name, cell_type type, const char* where = nullptr, int typmod = -1)
+{
+    column c;
+    c.name = name;
+    c.type.type = type;
+    c.type.typmod = typmod;
+    if (where) {
+        c.where = parse_path(where).value();
+        c.whole_document = c.where.empty();
+    }
+    return c;
+}
+
+type_desc array_of(type_desc element)
+{
+    type_desc t;
+    t.type = cell_type::other;
+    t.element = std::make_shared<const type_desc>(std::move(element));
+    return t;
+}
+
+std::shared_ptr<const row_plan> make_plan(const char* format, bool errors, bool utf8, bool sole)
+{
+    auto plan = std::make_shared<row_plan>();
+    plan->format = format;
+    plan->key_format = format;
+    plan->server_encoding_utf8 = utf8;
+    std::vector<column>& columns = plan->columns;
+    if (sole) {
+        columns.push_back(at("doc", cell_type::jsonb, "$"));
+    } else {
+        for (int t = 0; t <= static_cast<int>(cell_type::other); t++)
+            columns.push_back(at(std::string(1, static_cast<char>('a' + t)).c_str(),
+                                 static_cast<cell_type>(t), nullptr, t % 2 ? 7 : -1));
+        columns.push_back(at("deep", cell_type::int4, "$.a.b[1].c"));
+        columns.push_back(at("first", cell_type::text, "$.z[0]"));
+        column ints = at("z", cell_type::other);
+        ints.type = array_of(at("", cell_type::int4).type);
+        columns.push_back(ints);
+        column pairs = at("y", cell_type::other);
+        type_desc pair;
+        pair.type = cell_type::other;
+        pair.fields = {{"a", at("", cell_type::bytea).type},
+                       {"b", array_of(at("", cell_type::timestamptz).type)}};
+        pairs.type = array_of(pair);
+        columns.push_back(pairs);
+    }
+    column key = at("k", cell_type::text, sole ? "$" : nullptr);
+    key.source = column_source::key;
+    columns.push_back(key);
+    if (errors) {
+        column error = at("_error", cell_type::text);
+        error.source = column_source::metadata;
+        error.metadata = role::error;
+        columns.push_back(error);
+    }
+    plan->payload_columns = static_cast<int>(columns.size()) - 1 - (errors ? 1 : 0);
+    plan->payload_needed = plan->key_needed = true;
+    plan->has_error_column = errors;
+    return plan;
+}
+
+struct table {
+    std::unique_ptr<record_decoder> decoder;
+    rows out;
+    explicit table(std::shared_ptr<const row_plan> plan)
+        : decoder(std::move(record_decoder::make(plan).value())), out(plan->columns.size())
+    {
+    }
+};
+
+// Every row must be in a state that the server knows, and what cells point to readable.
+void look_at(const rows& out)
+{
+    for (std::uint32_t r = 0; r < out.row_count(); r++)
+        for (std::size_t c = 0; c < out.columns(); c++) {
+            const cell_state state = out.states(r)[c];
+            if (state > cell_state::pending)
+                std::abort();
+            if (state == cell_state::pending) {
+                volatile std::size_t n = std::strlen(reinterpret_cast<const char*>(out.cells(r)[c]));
+                (void)n;
+            }
+        }
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+{
+    static table tables[] = {
+        table(make_plan(FUZZ_FORMAT, false, true, false)),
+        table(make_plan(FUZZ_FORMAT, true, false, false)),
+        table(make_plan(FUZZ_FORMAT, false, true, true)),
+    };
+    // On the heap, to the byte, so that a read past the end is seen.
+    std::unique_ptr<char[]> copy(new char[size]);
+    std::memcpy(copy.get(), data, size);
+    for (table& t : tables) {
+        record r;
+        r.topic = "fuzz";
+        r.value = bytes(copy.get(), size);
+        r.key = bytes(copy.get(), size / 2);
+        t.out.reset();
+        t.decoder->decode(r, t.out);
+        look_at(t.out);
+    }
+    return 0;
+}
