@@ -18,19 +18,19 @@ namespace {
 // Ranges listed one by one; more are counted.
 constexpr std::size_t most_ranges = 16;
 
-std::string show(const interval& i)
+// Nothing after the dash where the interval ends at highest: it has no end.
+std::string show(const interval& i, std::int64_t highest)
 {
     if (i.first == i.last)
         return std::to_string(i.first);
-    return std::to_string(i.first) + "-" +
-           (i.last == interval_set::highest ? "" : std::to_string(i.last));
+    return std::to_string(i.first) + "-" + (i.last == highest ? "" : std::to_string(i.last));
 }
 
-std::string show(const std::vector<interval>& parts)
+std::string show(const std::vector<interval>& parts, std::int64_t highest = interval_set::highest)
 {
     std::string s;
     for (std::size_t i = 0; i < parts.size() && i < most_ranges; i++)
-        s += (i ? "," : "") + show(parts[i]);
+        s += (i ? "," : "") + show(parts[i], highest);
     if (parts.size() > most_ranges)
         s += ",... (" + std::to_string(parts.size()) + " ranges)";
     return s.empty() ? "none" : s;
@@ -56,7 +56,7 @@ char* left_of(const condition* c, decode::role what, std::int64_t highest)
 {
     interval_set all = interval_set::of(0, highest);
     interval_set left = projection(c, what) & all;
-    return left == all ? nullptr : to_server(show(left.parts()));
+    return left == all ? nullptr : to_server(show(left.parts(), highest));
 }
 
 char* ranges_of(const kafka_scan& k)

@@ -1,0 +1,147 @@
+"""Scans that are cancelled, fail, or find nobody: at once, with clear words, and nothing left behind."""
+
+import os
+import threading
+import time
+
+import psycopg
+import pytest
+
+from wait import wait_until
+
+COLUMNS = "n bigint, s text, _partition int, _offset bigint"
+# Of a busy machine; the aim is 100 ms.
+AT_ONCE = 0.5
+
+
+def usage(pid):
+    """(threads, descriptors) of a process."""
+    return len(os.listdir(f"/proc/{pid}/task")), len(os.listdir(f"/proc/{pid}/fd"))
+
+
+@pytest.fixture
+def table(bare_db, own_kafka, new_topic, produce):
+    """On a broker that the test may freeze or kill; 20,000 records, connect_timeout 3 s."""
+    topic = new_topic(2, broker=own_kafka)
+    produce(topic, [{"n": n, "s": "x" * 100} for n in range(20000)], broker=own_kafka)
+    bare_db.topic_table("t", COLUMNS, own_kafka, topic, server_options={"connect_timeout": "3s"})
+    assert bare_db.value("SELECT count(*) FROM t") == 20000
+    return topic
+
+
+def settled(pid, before, what):
+    """What a scan leaves to threads that end by themselves may take a moment."""
+    wait_until(lambda: all(a <= b for a, b in zip(usage(pid), before)), 10,
+               lambda: f"{what}: {usage(pid)}, before {before}")
+
+
+def cancelled(db, statement, after=0.3):
+    """Runs the statement, cancels it; how long it took to give in."""
+    c = db.connect()
+    moment = []
+
+    def cancel():
+        moment.append(time.monotonic())
+        c.cancel()
+
+    timer = threading.Timer(after, cancel)
+    timer.start()
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        c.execute(statement)
+    return time.monotonic() - moment[0]
+
+
+SLOW = "SELECT count(*) FROM t a, t b, t c"
+
+
+def test_interrupts_with_the_broker_alive(bare_db, table):
+    assert cancelled(bare_db, SLOW) < AT_ONCE
+    bare_db.execute("SET statement_timeout = 300")
+    begin = time.monotonic()
+    assert bare_db.error(SLOW).sqlstate == "57014"
+    assert time.monotonic() - begin < 0.3 + AT_ONCE
+
+
+@pytest.mark.parametrize("state", ["frozen", "gone"])
+def test_interrupts_without_a_broker(bare_db, own_kafka, table, state):
+    pid = bare_db.connection.info.backend_pid
+    before = usage(pid)
+    with getattr(own_kafka, state)():
+        assert cancelled(bare_db, "SELECT * FROM t") < AT_ONCE
+        bare_db.execute("SET statement_timeout = 300")
+        begin = time.monotonic()
+        assert bare_db.error("SELECT * FROM t").sqlstate == "57014"
+        assert time.monotonic() - begin < 0.3 + AT_ONCE
+        bare_db.execute("SET statement_timeout = 0")
+        begin = time.monotonic()
+        e = bare_db.error("SELECT * FROM t")
+        assert e.sqlstate == "HV00N" and own_kafka.bootstrap in str(e) and e.diag.message_hint
+        assert 2.5 < time.monotonic() - begin < 5
+        begin = time.monotonic()
+        bare_db.execute("EXPLAIN SELECT * FROM t")
+        assert time.monotonic() - begin < 1
+    settled(pid, before, state)
+    assert bare_db.value("SELECT count(*) FROM t") == 20000
+
+
+def test_broker_freezes_in_the_middle(bare_db, own_kafka, table):
+    c = bare_db.connect(autocommit=False)
+    pid = c.info.backend_pid
+    assert c.execute("SELECT count(*) FROM t").fetchone() == (20000,)
+    before = usage(pid)
+    c.execute("DECLARE x CURSOR FOR SELECT a.n FROM t a WHERE _offset >= 0")
+    assert len(c.execute("FETCH 5 FROM x").fetchall()) == 5
+    with own_kafka.frozen():
+        c.execute("SAVEPOINT s")
+        c.execute("SET LOCAL statement_timeout = 300")
+        begin = time.monotonic()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            c.execute("DECLARE y CURSOR FOR SELECT n FROM t")
+        assert time.monotonic() - begin < 0.3 + AT_ONCE
+        c.execute("ROLLBACK TO s")
+        c.rollback()
+        settled(pid, before, "rolled back")
+
+
+def test_open_cursors_leave_with_their_savepoint(bare_db, own_kafka, table):
+    c = bare_db.connect(autocommit=False)
+    pid = c.info.backend_pid
+    assert c.execute("SELECT count(*) FROM t").fetchone() == (20000,)
+    before = usage(pid)
+    c.execute("SAVEPOINT s")
+    for name in "xyz":
+        c.execute(f"DECLARE {name} CURSOR FOR SELECT n FROM t")
+        assert len(c.execute(f"FETCH 3 FROM {name}").fetchall()) == 3
+    assert usage(pid)[0] > before[0]
+    c.execute("ROLLBACK TO s")
+    settled(pid, before, "savepoint")
+    c.execute("DECLARE x CURSOR FOR SELECT n FROM t")
+    c.execute("FETCH 3 FROM x")
+    c.execute("CLOSE x")
+    settled(pid, before, "closed")
+    c.execute("DECLARE x CURSOR FOR SELECT n FROM t")
+    c.execute("FETCH 3 FROM x")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        c.execute("SELECT 1 / 0 FROM t")
+    c.rollback()
+    settled(pid, before, "failed")
+
+
+def test_errors_leave_nothing(bare_db, own_kafka, table):
+    pid = bare_db.connection.info.backend_pid
+    before = usage(pid)
+    for i in range(30):
+        assert bare_db.error("SELECT 1 / (n - 777) FROM t").sqlstate == "22012"
+        assert bare_db.error("SELECT (s || 'x')::int FROM t WHERE _offset > 100").sqlstate == "22P02"
+        bare_db.execute("SELECT n FROM t LIMIT 1")
+    settled(pid, before, "errors")
+
+
+def test_backend_ends_in_the_middle(bare_db, own_kafka, table):
+    c = bare_db.connect()
+    pid = c.info.backend_pid
+    c.execute("BEGIN; DECLARE x CURSOR FOR SELECT n FROM t; FETCH 1 FROM x")
+    with own_kafka.frozen():
+        bare_db.execute("SELECT pg_terminate_backend(%s)", [pid])
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 3, "the backend has ended")
+    assert bare_db.value("SELECT 1") == 1
