@@ -38,7 +38,8 @@ endif
 mock: test/lib/mock_broker
 test/lib/mock_broker: test/lib/mock_broker.cpp
 	$(CXX) -std=c++20 -Wall -Wextra -O1 -g -o $@ $< -lrdkafka
-unit:            ; @$(MAKE) --no-print-directory -C test/unit run
+unit: $(if $(SANITIZE),,$(filter src/base/% src/kafka/% src/decode/% src/ingest/%,$(OBJS)))
+	@$(MAKE) --no-print-directory -C test/unit run
 tap: all mock    ; @$(PYTHON) -m pytest -q $(or $(TESTS),test/flow)
 bench: all mock  ; @$(PYTHON) test/bench/run.py
 chaos: all mock  ; @$(PYTHON) test/chaos/chaos.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
