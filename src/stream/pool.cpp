@@ -161,8 +161,14 @@ bool pool::serves(Oid topic_table) const
 void pool::place(TimestampTz now)
 {
     int most = pg::settings::workers;
-    if (now < limited_until_)
+    if (now < limited_until_) {
         most = std::max(1, std::min(most, running()));
+    } else if (limited_until_ != 0) { // tried again: what was to sit apart
+        limited_until_ = 0;
+        for (placed_unit& u : units_)
+            if (u.what.consumers > 1)
+                u.at = -1;
+    }
     if (seats_.size() < static_cast<std::size_t>(most))
         seats_.resize(static_cast<std::size_t>(most));
     for (placed_unit& u : units_) {
@@ -336,7 +342,8 @@ void pool::no_process(int number, TimestampTz now)
         return;
     }
     // To the seats that have a worker, in turns.
-    limited_until_ = now + 30 * second;
+    limited_for_ = std::min(2 * limited_for_, 600 * second);
+    limited_until_ = now + limited_for_;
     std::vector<int> there;
     for (std::size_t i = 0; i < seats_.size(); i++)
         if (seats_[i].slot >= 0)
@@ -364,7 +371,10 @@ void pool::launch(int number, TimestampTz now)
         BackgroundWorker w = describe(s.slot, s.generation, number);
         changed_ = true;
         if (registered(&w, &s.handle)) {
-            said_limited_ = said_limited_ && now < limited_until_;
+            if (now >= limited_until_) {
+                said_limited_ = false;
+                limited_for_ = 15 * second;
+            }
             return;
         }
         let_go(s);

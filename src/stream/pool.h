@@ -78,10 +78,11 @@ class pool {
     std::vector<seat> seats_;
     std::vector<placed_unit> units_;
     std::multimap<Oid, Oid> views_;
-    TimestampTz window_ = 0;      // when busy times were last read
-    TimestampTz limited_until_ = 0; // no background worker was free: serve with what runs
+    TimestampTz window_ = 0;         // when busy times were last read
+    TimestampTz limited_until_ = 0;  // no background worker was free: serve with what runs
+    TimestampTz limited_for_ = 15000000; // doubles each time
     bool said_limited_ = false;
-    bool changed_ = false;        // units_ is not what shared memory says
+    bool changed_ = false; // units_ is not what shared memory says
 };
 
 // State of a view as the supervisor sees it: not where a living worker has said something, unless
