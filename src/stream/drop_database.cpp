@@ -4,8 +4,16 @@
 #include "stream/processes.h"
 
 extern "C" {
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "nodes/parsenodes.h"
+#include "nodes/pg_list.h"
 #include "storage/ipc.h"
+#include "utils/acl.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 }
@@ -92,7 +100,66 @@ bool terminate(database_slot* d)
     return any;
 }
 
+bool owns(Oid database)
+{
+    HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+    if (!HeapTupleIsValid(tuple))
+        return false;
+    const Oid owner = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple))->datdba;
+    ReleaseSysCache(tuple);
+    return has_privs_of_role(GetUserId(), owner);
+}
+
+DefElem* find_option(List* options, const char* name)
+{
+    ListCell* lc;
+    foreach (lc, options)
+        if (strcmp(lfirst_node(DefElem, lc)->defname, name) == 0)
+            return lfirst_node(DefElem, lc);
+    return nullptr;
+}
+
 } // namespace
+
+// What a statement needs without connections; InvalidOid: nothing, or the caller may not do it anyway.
+static Oid database_of(Node* node)
+{
+    const char* name = nullptr;
+    switch (nodeTag(node)) {
+    case T_DropdbStmt:
+        name = castNode(DropdbStmt, node)->dbname;
+        break;
+    case T_RenameStmt:
+        if (castNode(RenameStmt, node)->renameType == OBJECT_DATABASE)
+            name = castNode(RenameStmt, node)->subname;
+        break;
+    case T_AlterDatabaseStmt:
+        if (find_option(castNode(AlterDatabaseStmt, node)->options, "tablespace"))
+            name = castNode(AlterDatabaseStmt, node)->dbname;
+        break;
+    case T_CreatedbStmt:
+        if (DefElem* d = find_option(castNode(CreatedbStmt, node)->options, "template"))
+            name = d->arg ? defGetString(d) : nullptr;
+        break;
+    default:
+        break;
+    }
+    const Oid database = name ? get_database_oid(name, true) : InvalidOid;
+    if (!OidIsValid(database))
+        return InvalidOid;
+    return owns(database) ? database : InvalidOid;
+}
+
+void before_database_statement(Node* node)
+{
+    before_database_command(database_of(node));
+}
+
+void after_database_statement(Node* node)
+{
+    if (shared && IsA(node, CreatedbStmt))
+        look_into_at_commit(get_database_oid(castNode(CreatedbStmt, node)->dbname, true));
+}
 
 void before_database_command(Oid database)
 {

@@ -7,12 +7,14 @@ extern "C" {
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/event_trigger.h"
+#include "commands/extension.h"
 #include "nodes/plannodes.h"
 #include "tcop/utility.h"
 }
 
 #include "pg/parts.h"
 #include "stream/event_frame.h"
+#include "stream/processes.h"
 #include "stream/registry.h"
 #include "stream/shmem.h"
 
@@ -173,10 +175,12 @@ void process(PlannedStmt* stmt, const call_arguments& a)
     const bool commits_prepared = IsA(node, TransactionStmt) &&
                                   castNode(TransactionStmt, node)->kind == TRANS_STMT_COMMIT_PREPARED;
     const bool rights = changes_rights(node);
+    before_database_statement(node);
     pass_on(stmt, a);
+    after_database_statement(node);
     if (rights && IsTransactionState())
         notify_at_commit();
-    if (commits_prepared)
+    if (commits_prepared && OidIsValid(get_extension_oid("kafka_engine", true)))
         bump_database(MyDatabaseId);
 }
 

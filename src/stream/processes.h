@@ -5,11 +5,17 @@
 
 extern "C" {
 #include "datatype/timestamp.h"
+#include "nodes/nodes.h"
 }
 
 namespace ke::stream {
 
 // ---- for the utility hook (stream/drop_database) ----
+
+// The statements that need a database without connections (DROP, RENAME, SET TABLESPACE, a copy made
+// of it), recognised, and the copies made: called around every utility statement. Raise.
+void before_database_statement(Node*);
+void after_database_statement(Node*);
 
 // The command that follows needs the database without connections (DROP, RENAME, SET TABLESPACE, a
 // copy made of it): stops its supervisor and workers, waits for them (at most 5 s; interruptible) and

@@ -203,7 +203,7 @@ void supervisor::read_topics(std::map<Oid, topic::topic_table>* tables)
         if (!wrong)
             break;
         if (views_[i].state == view_state::active)
-            supervisor_says(views_[i].view, live_state::retrying, wrong->message, true);
+            supervisor_says(views_[i].view, live_state::retrying, wrong->message, false);
         read_again_ = GetCurrentTimestamp() + 10000000;
         i++;
     }
