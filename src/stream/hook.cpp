@@ -66,6 +66,10 @@ void create(Node* node, const call_arguments& a)
         if (OidIsValid(made.objectId))
             EventTriggerCollectSimpleCommand(made, InvalidObjectAddress, node);
     });
+    // Functions expect of CREATE ... AS what they get where rows were put in at once; a person is told
+    // what was done.
+    if (a.completion && a.context != PROCESS_UTILITY_TOPLEVEL && !stmt->into->skipData)
+        SetQueryCompletion(a.completion, CMDTAG_SELECT, 0);
 }
 
 void refuse_explain(ExplainStmt* stmt)

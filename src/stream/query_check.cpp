@@ -27,6 +27,7 @@ struct level {
     Query* query;
     const level* outer;
     const char* where; // " in view x", " in common table expression x", or ""
+    Oid view = InvalidOid; // whose query this is: before 16 its range table names the view itself
 };
 
 struct topics {
@@ -38,7 +39,7 @@ void collect(const level&, topics*);
 [[noreturn]] void refuse(const char* what, const char* where, const char* hint)
 {
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                    errmsg("%s is not supported in a continuous view%s", what, where),
+                    errmsg("continuous views do not support %s%s", what, where),
                     errhint("%s", hint)));
     pg_unreachable();
 }
@@ -75,8 +76,10 @@ CommonTableExpr* find_cte(const level& at, const RangeTblEntry* rte, const level
 
 void collect_relation(const level& at, RangeTblEntry* rte, topics* found)
 {
+    if (rte->relid == at.view)
+        return;
     if (rte->relkind == RELKIND_VIEW) {
-        level inner{query_of_view(rte->relid), nullptr, ""};
+        level inner{query_of_view(rte->relid), nullptr, "", rte->relid};
         collect(inner, found);
         return;
     }
@@ -241,7 +244,8 @@ void descend(const level& at, int rtindex)
                     inside("common table expression", cte->ctename)};
         check_path(inner, false);
     } else if (rte->rtekind == RTE_RELATION && rte->relkind == RELKIND_VIEW) {
-        level inner{query_of_view(rte->relid), nullptr, inside("view", get_rel_name(rte->relid))};
+        level inner{query_of_view(rte->relid), nullptr, inside("view", get_rel_name(rte->relid)),
+                    rte->relid};
         check_path(inner, false);
     }
 }
@@ -356,8 +360,7 @@ void check_cte_uses(Query* q)
         level home{q, nullptr, ""};
         level inner{castNode(Query, cte->ctequery), &home, ""};
         if (cte->cterefcount > 1 && !cte->cterecursive && reads_topic(inner))
-            refuse("more than one use of a common table expression that reads the topic",
-                   inside("common table expression", cte->ctename),
+            refuse("reading the topic twice", inside("common table expression", cte->ctename),
                    "Use it once, or make a view for each use, all with kafka.into the same table.");
     }
 }
