@@ -9,7 +9,7 @@ REGRESS_OPTS = --load-extension=$(EXTENSION)
 EXTRA_CLEAN = build test/lib/mock_broker $(OBJS:.o=.d)
 
 export PG_CONFIG ?= pg_config
-PYTHON = $(shell test/lib/python)
+TEST_PYTHON = $(shell test/lib/python)
 override with_llvm := no
 PG_CPPFLAGS = -Isrc -D'PGDLLEXPORT=__attribute__((visibility("default")))'
 PG_CXXFLAGS = -std=c++20 -fvisibility=hidden -MMD -MP -Wall -Wextra -Wno-register \
@@ -26,7 +26,7 @@ include $(PGXS)
 -include $(OBJS:.o=.d)
 
 # On the server that PGHOST names, else on a private one with a mock broker.
-pg_regress_installcheck = $(PYTHON) test/lib/private.py \
+pg_regress_installcheck = $(TEST_PYTHON) test/lib/private.py \
 	$(top_builddir)/src/test/regress/pg_regress --inputdir=$(srcdir) --bindir='$(bindir)'
 $(shlib): src/exports.map
 $(OBJS): build/flags # made anew when server, compiler or flags are others
@@ -40,9 +40,9 @@ test/lib/mock_broker: test/lib/mock_broker.cpp
 	$(CXX) -std=c++20 -Wall -Wextra -O1 -g -o $@ $< -lrdkafka
 unit: $(if $(SANITIZE),,$(filter src/base/% src/kafka/% src/decode/% src/ingest/%,$(OBJS)))
 	@$(MAKE) --no-print-directory -C test/unit run
-tap: all mock    ; @$(PYTHON) -m pytest -q $(or $(TESTS),test/flow)
-bench: all mock  ; @$(PYTHON) test/bench/run.py
-chaos: all mock  ; @$(PYTHON) test/chaos/chaos.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+tap: all mock    ; @$(TEST_PYTHON) -m pytest -q $(or $(TESTS),test/flow)
+bench: all mock  ; @$(TEST_PYTHON) test/bench/run.py
+chaos: all mock  ; @$(TEST_PYTHON) test/chaos/chaos.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 fuzz:            ; @$(MAKE) --no-print-directory -C test/fuzz run
 lint: all        ; @test/lint.sh
 format:          ; @clang-format -i src/*/*.h src/*/*.cpp test/*/*.h test/*/*.cpp
