@@ -79,6 +79,8 @@ type_facts facts_of(Oid type)
 
 decode::type_desc describe_type(Oid type, std::int32_t typmod)
 {
+    // A domain is decoded as what it stands on; pg/datums checks its constraints.
+    type = pg::call([&] { return getBaseTypeAndTypmod(type, &typmod); });
     decode::type_desc d;
     d.typmod = typmod;
     d.type = cell_of(type, typmod);
