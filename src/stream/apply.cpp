@@ -35,6 +35,7 @@ void begin_work(bool synchronous)
     pg::call([&] {
         SetCurrentStatementStartTimestamp();
         StartTransactionCommand();
+        PushActiveSnapshot(GetTransactionSnapshot()); // SPI wants one below those of its statements
         if (synchronous)
             set_config_option("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION,
                               GUC_ACTION_LOCAL, true, 0, false);
@@ -49,7 +50,10 @@ void begin_work(bool synchronous)
 
 void commit_work()
 {
-    pg::call([] { CommitTransactionCommand(); });
+    pg::call([] {
+        PopActiveSnapshot();
+        CommitTransactionCommand();
+    });
     MemoryContextSwitchTo(outside);
 }
 
