@@ -19,6 +19,18 @@ CREATE EVENT TRIGGER kafka_engine_columns ON ddl_command_end
                  'IMPORT FOREIGN SCHEMA')
     EXECUTE FUNCTION kafka.check_columns();
 
+-- The rows of a topic table that a record would make: kafka.decode(NULL::clicks, payload). Not
+-- parallel: values of tables that declare _error are judged in subtransactions.
+CREATE FUNCTION kafka.decode(row_type anyelement, payload bytea, key bytea DEFAULT NULL,
+                             headers jsonb DEFAULT NULL) RETURNS SETOF anyelement
+    AS 'MODULE_PATHNAME', 'kafka_engine_decode' LANGUAGE C STABLE ROWS 1;
+
+-- Partitions as the broker tells them. Needs SELECT on the table and USAGE on its server.
+CREATE FUNCTION kafka.partitions(topic_table regclass, OUT topic text, OUT partition int,
+                                 OUT leader int, OUT low bigint, OUT high bigint,
+                                 OUT last_stable bigint) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'kafka_engine_partitions' LANGUAGE C STRICT;
+
 -- Whether a server's brokers can be reached with the caller's login, or why not. Needs USAGE on it.
 CREATE FUNCTION kafka.check(server name, OUT connected boolean, OUT reason text,
                             OUT cluster_id text, OUT brokers text[], OUT controller int,

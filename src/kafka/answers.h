@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,11 @@ namespace ke::kafka {
 
 // librdkafka properties by their own (dotted) names, with secrets.
 using settings = std::vector<std::pair<std::string, std::string>>;
+
+// With this setting, which no user may give, the ends that a client tells count the records of open
+// transactions too. For questions only.
+inline constexpr std::pair<std::string_view, std::string_view> uncommitted_ends = {
+    "isolation.level", "read_uncommitted"};
 
 struct topic_partition {
     std::string topic;

@@ -19,6 +19,8 @@ struct pair {
 // Where the user said nothing.
 constexpr pair defaults[] = {
     {"client.id", "kafka_engine"},
+    // No user may change it, but a client that only asks for ends may (settings, kafka/answers.h).
+    {"isolation.level", "read_committed"},
     // How long a fetch waits at the broker where nothing is new. A partition that starts meanwhile
     // waits for it, and a scan that ends in transaction markers learns of its end as late.
     {"fetch.wait.max.ms", "50"},
@@ -45,7 +47,7 @@ constexpr pair brisk_defaults[] = {
 // What the promises rest on.
 constexpr pair fixed[] = {
     {"enable.auto.commit", "false"},      {"enable.auto.offset.store", "false"},
-    {"enable.partition.eof", "true"},     {"isolation.level", "read_committed"},
+    {"enable.partition.eof", "true"},
     {"log.queue", "true"},                {"log.thread.name", "false"},
     {"enable.random.seed", "false"},
 };
@@ -102,7 +104,7 @@ result<conf_ptr> make_conf(const settings& given, bool brisk)
         if (row == nullptr)
             return fault{.kind = fault_kind::unknown_option,
                          .message = "librdkafka has no property \"" + name + "\""};
-        if (row->who == access::ours)
+        if (row->who == access::ours && name != uncommitted_ends.first)
             return refusal(name, row->why);
         if (rd_kafka_conf_set(conf.get(), std::string(row->name).c_str(), value.c_str(), words,
                               sizeof words) != RD_KAFKA_CONF_OK)

@@ -68,6 +68,14 @@ line make_line(MemoryContext context, ingest::hub* hub, const connection& c)
     return l;
 }
 
+line with_uncommitted_ends(const line& l, connection c)
+{
+    line other = l;
+    c.properties.emplace_back(kafka::uncommitted_ends);
+    other.client = pg::check(l.hub->client(c.properties));
+    return other;
+}
+
 line open_line(MemoryContext context, const connection& c)
 {
     return make_line(context, pg::open_hub(context), c);

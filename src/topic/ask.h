@@ -58,4 +58,8 @@ std::vector<ingest::topic_partition> partitions_of(const ingest::layout&);
 // First and end offsets (the last stable one) of each; the first fault is an error.
 std::vector<ingest::watermarks> ask_ends(const line&, const ingest::layout&);
 
+// The same connection with a client whose ends count records of open transactions too: for questions
+// only.
+line with_uncommitted_ends(const line&, connection);
+
 } // namespace ke::topic

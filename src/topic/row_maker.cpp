@@ -18,7 +18,7 @@ namespace {
 void name_record(void* arg)
 {
     auto* maker = static_cast<row_maker*>(arg);
-    if (maker->message)
+    if (maker->message && maker->topic)
         errcontext("record of topic \"%s\", partition %d, offset " INT64_FORMAT, maker->topic,
                    maker->message->partition.value, maker->message->offset.value);
 }

@@ -55,7 +55,7 @@ struct row_maker {
     pg::datum_map* map;
     const decode::row_plan* plan; // the owner keeps it
     bool errors_are_rows;
-    const char* topic; // of the message in work, for error contexts
+    const char* topic; // of the message in work, for error contexts; null: none to name
     const decode::message_ref* message;
 
     // The rows of the message in work where they had to be made at once.
