@@ -131,10 +131,13 @@ void worker::take_layout(source& s, const ingest::layout& l)
         s.topics = std::move(topics);
         s.partitions = std::move(mine);
         s.reopen = true;
-        std::int64_t partitions = 0;
-        for (auto& other : sources_)
-            partitions += static_cast<std::int64_t>(other->partitions.size());
-        my_statistics().partitions = partitions;
+        std::int64_t all_topics = 0, all_partitions = 0;
+        for (auto& other : sources_) {
+            all_topics += static_cast<std::int64_t>(other->topics.size());
+            all_partitions += static_cast<std::int64_t>(other->partitions.size());
+        }
+        my_statistics().topics = all_topics;
+        my_statistics().partitions = all_partitions;
     }
     s.known = !s.partitions.empty() || s.trouble.empty();
 }
