@@ -132,7 +132,7 @@ bool worker::anything_ready()
         return true;
     const auto now = steady::now();
     for (auto& s : sources_) {
-        if (s->layout.ready() || s->marks.ready())
+        if ((s->layout.pending() && s->layout.ready()) || (s->marks.pending() && s->marks.ready()))
             return true;
         for (auto& f : s->feeds)
             if (now >= f->held_until && !f->full() && f->reader->ready())
