@@ -147,6 +147,17 @@ bool is_read(const Bitmapset* attributes, AttrNumber attnum)
     return bms_is_member(attnum + whole_row, attributes) || bms_is_member(whole_row, attributes);
 }
 
+// _error is a word about the whole record: where it is read, every column is judged.
+bool reads_error(const decode_columns& columns, const Bitmapset* attributes)
+{
+    for (std::size_t i = 0; i < columns.cell_of_attribute.size(); i++) {
+        const int cell = columns.cell_of_attribute[i];
+        if (cell >= 0 && columns.plan->columns[cell].metadata == decode::role::error)
+            return is_read(attributes, i + 1);
+    }
+    return false;
+}
+
 } // namespace
 
 AttrNumber missing_attribute(TupleDesc tuple, const decode_columns& columns,
@@ -164,8 +175,9 @@ row_maker* make_row_maker(TupleDesc tuple, const decode_columns& columns,
 {
     auto* maker = static_cast<row_maker*>(palloc0(sizeof(row_maker)));
     auto* cells = static_cast<int*>(palloc(sizeof(int) * (tuple->natts + 1)));
+    const bool all = reads_error(columns, attributes);
     for (int i = 0; i < tuple->natts; i++)
-        cells[i] = is_read(attributes, i + 1) ? cell_of(columns, i + 1) : -1;
+        cells[i] = all || is_read(attributes, i + 1) ? cell_of(columns, i + 1) : -1;
     maker->map = pg::make_datum_map(tuple, {cells, static_cast<std::size_t>(tuple->natts)});
     maker->plan = columns.plan.get();
     maker->errors_are_rows = columns.plan->has_error_column;

@@ -19,11 +19,6 @@ namespace {
 using clock = std::chrono::steady_clock;
 using milliseconds = std::chrono::milliseconds;
 
-// A partition that starts waits until the broker has answered the fetch under way, at its end that
-// long. A worker's default is kind to the broker; a statement reads for a moment and starts often:
-// rescans, second scans, further ranges.
-constexpr std::pair<const char*, const char*> fetch_wait{"fetch.wait.max.ms", "5"};
-
 // Statements that are under way in this process, by their memory context. Few: nested function calls
 // and open cursors.
 struct live_statement {
@@ -78,7 +73,7 @@ statement::statement()
     pg::call([] { pg::expect_threads(); });
     hub_ = newest_hub().lock();
     if (!hub_) {
-        hub_ = pg::check(ingest::hub::make());
+        hub_ = pg::check(ingest::hub::make(true));
         newest_hub() = hub_;
     }
 }
@@ -103,12 +98,8 @@ statement& statement::of(EState* estate)
 
 line statement::open_line(MemoryContext context, const topic_table& table)
 {
-    connection c{table.server, table.connection, table.connect_timeout_ms};
-    auto at = std::find_if(c.properties.begin(), c.properties.end(),
-                           [](const auto& p) { return p.first >= fetch_wait.first; });
-    if (at == c.properties.end() || at->first != fetch_wait.first)
-        c.properties.emplace(at, fetch_wait.first, fetch_wait.second);
-    return make_line(context, hub_.get(), c);
+    return make_line(context, hub_.get(),
+                     {table.server, table.connection, table.connect_timeout_ms});
 }
 
 void statement::note_layout(const line& l, const ingest::layout& layout)
