@@ -83,15 +83,19 @@ std::optional<fault> ask_brokers_for(client& c, std::vector<query>& queries, pat
 {
     if (auto f = find_leaders(c, queries, p))
         return f;
-    // A partition may be asked for two offsets, but one request holds it once (KAFKA-1588).
-    std::map<std::int64_t, std::vector<query*>> by_time;
-    std::vector<query*> rest;
-    for (query& q : queries)
-        if (!q.error)
-            (q.time < 0 ? by_time[q.time] : rest).push_back(&q);
-    if (!rest.empty())
-        by_time[0] = std::move(rest);
-    for (auto& [time, some] : by_time) {
+    // A partition may be asked for several offsets, but one request holds it once (KAFKA-1588): the
+    // n-th question about a partition goes into the n-th request.
+    std::vector<std::vector<query*>> requests;
+    std::map<topic_partition, std::size_t> asked;
+    for (query& q : queries) {
+        if (q.error)
+            continue;
+        const std::size_t n = asked[*q.at]++;
+        if (n == requests.size())
+            requests.emplace_back();
+        requests[n].push_back(&q);
+    }
+    for (std::vector<query*>& some : requests) {
         if (list_offsets(c, some, p) == RD_KAFKA_RESP_ERR_NO_ERROR || some.size() == 1)
             continue;
         // One of them spoils the answer: each alone, as long as there is time.
