@@ -12,6 +12,7 @@ result<std::shared_ptr<lane>> lane::start(std::shared_ptr<kafka::client> of, boo
                                           std::uint32_t number)
 {
     std::shared_ptr<lane> made(new lane(std::move(of), serves_events));
+    made->waker_ = std::make_unique<kafka::waker>(made->of_);
     if (!kafka::start_detached("kafka lane " + std::to_string(number), [made] { made->run(); }))
         return fault{.kind = fault_kind::out_of_memory, .message = "could not start a thread"};
     return made;
@@ -45,20 +46,31 @@ void lane::take_orders()
     std::vector<std::shared_ptr<pipe>> orders;
     {
         std::lock_guard lock(mutex_);
+        pipes_.reserve(pipes_.size() + orders_.size()); // may throw: the orders are still there
         orders.swap(orders_);
     }
-    std::erase_if(pipes_, [](const std::shared_ptr<pipe>& p) {
-        if (p->is_shut())
+    auto gone = std::erase_if(pipes_, [](const std::shared_ptr<pipe>& p) {
+        bool shut = p->is_shut();
+        if (shut)
             p->close();
-        return p->is_shut();
+        return shut;
     });
-    pipes_.reserve(pipes_.size() + orders.size());
     for (std::shared_ptr<pipe>& p : orders) {
         if (p->is_shut())
             continue;
         p->open(of_, bell_.fd());
         pipes_.push_back(std::move(p));
     }
+    if (gone != 0 || !orders.empty())
+        tell_waker();
+}
+
+void lane::tell_waker()
+{
+    std::vector<kafka::topic_partition> all;
+    for (const std::shared_ptr<pipe>& p : pipes_)
+        p->add_partitions(all);
+    waker_->watch(std::move(all));
 }
 
 void lane::run()
@@ -67,19 +79,28 @@ void lane::run()
         of_->notify(bell_.fd());
     while (!halted_.load()) {
         unsigned seen = calls_.load();
-        take_orders();
-        if (serves_)
-            of_->serve();
+        bool again = false;
+        try {
+            take_orders();
+            if (serves_)
+                of_->serve();
+        } catch (...) {
+            again = true; // no memory: a little later there may be some
+        }
         bool busy = false;
-        for (std::size_t i = 0; i < pipes_.size() && !halted_.load(); ++i)
-            busy |= pipes_[(first_ + i) % pipes_.size()]->turn();
+        for (std::size_t i = 0; i < pipes_.size() && !halted_.load(); ++i) {
+            pipe& p = *pipes_[(first_ + i) % pipes_.size()];
+            busy |= p.turn();
+            if (p.under_load())
+                waker_->busy();
+        }
         ++first_;
         if (busy)
             continue;
         // The library writes to the descriptor whether we doze or not; others ring only if so.
         bell_.doze();
         if (calls_.load() == seen)
-            bell_.wait(-1);
+            bell_.wait(again ? 100 : -1);
         bell_.wake();
     }
     if (serves_)
@@ -91,6 +112,7 @@ void lane::run()
     for (const std::shared_ptr<pipe>& p : pipes_)
         p->close();
     pipes_.clear();
+    waker_.reset();
     of_.reset(); // the last one gives it to the reaper
 }
 

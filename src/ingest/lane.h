@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "ingest/pipe.h"
 #include "kafka/client.h"
+#include "kafka/waker.h"
 
 namespace ke::ingest {
 
@@ -35,6 +36,7 @@ class lane {
     }
     void run();
     void take_orders();
+    void tell_waker();
 
     std::shared_ptr<kafka::client> of_; // lane's thread
     bool serves_;
@@ -46,6 +48,7 @@ class lane {
     std::vector<std::shared_ptr<pipe>> orders_;
 
     std::vector<std::shared_ptr<pipe>> pipes_; // lane's thread
+    std::unique_ptr<kafka::waker> waker_;      // likewise
     std::size_t first_ = 0;                    // whose turn it is to be first
 };
 

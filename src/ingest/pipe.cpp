@@ -140,8 +140,16 @@ void pipe::close() noexcept
     stretches_.clear();
 }
 
+void pipe::add_partitions(std::vector<topic_partition>& to) const
+{
+    for (const stretch& s : stretches_)
+        if (!s.done && !s.dead)
+            to.push_back({spec_->topics[s.topic.value], s.partition});
+}
+
 bool pipe::turn() noexcept
 {
+    under_load_ = false;
     if (!queue_)
         return false;
     try {
@@ -174,6 +182,7 @@ bool pipe::fill()
         filling_->decode_ns += now_ns() - start;
     }
     // Under load chunks grow; a queue that ran dry starts small again, for the next record's sake.
+    under_load_ = !dry && target_rows_ == spec_->chunk_rows;
     target_rows_ = dry ? std::min(first_rows, spec_->chunk_rows)
                        : std::min(target_rows_ * 2, spec_->chunk_rows);
     if (filling_->empty()) {
@@ -306,6 +315,7 @@ void pipe::failed(stretch& s, std::size_t i)
     s.told = f.kind;
     if (!goes_on(f.kind)) {
         s.dead = true;
+        mark_behind(s, false);
         f.detail += (f.detail.empty() ? "" : " ") + std::string("The position is ") +
                     std::to_string(s.next) + ".";
         queue_->stop(static_cast<std::uint32_t>(&s - stretches_.data()));

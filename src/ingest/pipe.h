@@ -60,6 +60,9 @@ class pipe {
     // Takes, decodes and pushes one chunk's worth; false: nothing can be done at the moment.
     bool turn() noexcept;
     void close() noexcept;
+    // More was there than the last turn took.
+    bool under_load() const { return under_load_; }
+    void add_partitions(std::vector<topic_partition>&) const;
 
   private:
     struct slab;
@@ -101,6 +104,7 @@ class pipe {
     std::uint32_t serial_ = 0;
     std::uint32_t target_rows_ = 0; // small at rest, chunk_rows under load
     std::size_t at_ = 0, count_ = 0; // arrivals taken from the queue and not handled
+    bool under_load_ = false;
     int finished_ = 0;               // partitions that reached their end in filling_
     std::vector<kafka::header_view> header_views_;
     std::vector<decode::header> headers_;

@@ -34,7 +34,7 @@ constexpr pair defaults[] = {
     // New partitions and topics are known within this.
     {"topic.metadata.refresh.interval.ms", "10000"},
     {"topic.metadata.propagation.max.ms", "5000"},
-    // Small queues are kind to the cache.
+    // Small queues are kind to the cache; the waker keeps them from stalling (kafka/waker.h).
     {"queued.min.messages", "100000"},
     {"queued.max.messages.kbytes", "16384"},
     {"statistics.interval.ms", "10000"},
@@ -99,6 +99,8 @@ result<conf_ptr> make_conf(const settings& given, bool brisk)
         if (brisk && rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) !=
                          RD_KAFKA_CONF_OK)
             return refusal(p.name, words);
+    // Known from 2.2 on; before, the waker does its work (kafka/waker.h).
+    (void)rd_kafka_conf_set(conf.get(), "fetch.queue.backoff.ms", "10", words, sizeof words);
     for (const auto& [name, value] : given) {
         const property_row* row = find_property(name);
         if (row == nullptr)

@@ -78,6 +78,15 @@ fault late(const client& of, bool halted)
     return f;
 }
 
+void refuse(const control::question& q, const client& of, bool halted) noexcept
+{
+    try {
+        q.give_up(late(of, halted));
+    } catch (...) {
+        q.give_up({.kind = fault_kind::out_of_memory, .message = "out of memory"});
+    }
+}
+
 } // namespace
 
 // --------------------------------------------------------------------- the control thread
@@ -88,8 +97,12 @@ void control::state::serve()
     unsigned refusals = of->refusals();
     auto next_probe = clock::now();
     while (!halted.load()) {
-        of->serve();
-        int ms = expire_and_sleep_ms(refusals, next_probe);
+        int ms = 100; // where memory lacked: a little later there may be some
+        try {
+            of->serve();
+            ms = expire_and_sleep_ms(refusals, next_probe);
+        } catch (...) {
+        }
         bell.doze();
         if (!halted.load())
             bell.wait(ms);
@@ -104,7 +117,7 @@ void control::state::serve()
     }
     more.notify_all();
     for (const entry& q : left)
-        q->give_up(late(*of, true));
+        refuse(*q, *of, true);
 }
 
 // Answers what is past its time, and all that is asked once a login was refused; says how long
@@ -131,7 +144,7 @@ int control::state::expire_and_sleep_ms(unsigned& refusals, clock::time_point& n
         });
     }
     for (const entry& q : expired)
-        q->give_up(late(*of, false));
+        refuse(*q, *of, false);
     if (of->complaining()) {
         if (next_probe <= now) {
             next_probe = now + probe_every;
@@ -224,7 +237,7 @@ void control::ask(question asked) noexcept
         std::unique_lock lock(state_->mutex);
         if (state_->halted.load()) {
             lock.unlock();
-            q->give_up(late(*state_->of, true));
+            refuse(*q, *state_->of, true);
             return;
         }
         state_->waiting.push_back(q);

@@ -95,6 +95,9 @@ std::size_t fetch_queue::take(std::size_t most)
     parts_->give_back();
     if (most > most_at_once)
         most = most_at_once;
+    // Asked first: taking from an empty queue costs a system call, and a lane has many queues.
+    if (rd_kafka_queue_length(parts_->queue.get()) == 0)
+        return 0;
     ssize_t n = rd_kafka_consume_batch_queue(parts_->queue.get(), 0, parts_->taken.data(), most);
     parts_->count = n > 0 ? static_cast<std::size_t>(n) : 0;
     return parts_->count;

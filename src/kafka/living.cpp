@@ -37,7 +37,10 @@ bool start_detached(const std::string& name, std::function<void()> body) noexcep
     try {
         // The body goes before the token: what it held may take long to destroy.
         auto run = [token = living(), body = std::move(body)]() mutable {
-            body();
+            try {
+                body();
+            } catch (...) { // out of memory; a thread that ends is better than a server that does
+            }
             body = nullptr;
         };
         start_thread(name, std::move(run)).detach();
