@@ -102,7 +102,7 @@ void worker::run()
         MemoryContextSwitchTo(round);
         if (!busy)
             sleep();
-        else
+        if (InterruptPending)
             pg::call([] { CHECK_FOR_INTERRUPTS(); });
     }
 }
