@@ -5,6 +5,7 @@ extern "C" {
 #include "catalog/pg_type.h"
 #include "foreign/foreign.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 }
 
@@ -213,9 +214,11 @@ std::string role_names()
 
 topic_columns read_columns(Oid relid)
 {
-    if (!is_topic_table(relid))
-        refuse_table(fault_kind::wrong_object, "relation is not a foreign table of kafka_engine",
+    if (!is_topic_table(relid)) {
+        const char* name = pg::call([&] { return static_cast<const char*>(get_rel_name(relid)); });
+        refuse_table(fault_kind::wrong_object, quoted(name ? name : "?") + " is not a topic table",
                      "Give a foreign table whose server uses the foreign data wrapper kafka.");
+    }
     const raw_table raw = pg::call([&] { return read_relation(relid); });
     topic_columns t;
     t.table = raw.name;

@@ -24,6 +24,26 @@ void check_bytes(std::string_view n, const std::string& v) { read_size(n, v, 102
 void check_interval(std::string_view n, const std::string& v) { read_duration(n, v, 0, 3600 * second); }
 void check_source(std::string_view n, const std::string& v) { read_choice(n, v, {"value", "key"}); }
 
+// librdkafka takes an empty list and waits for ever.
+void check_addresses(std::string_view n, const std::string& v)
+{
+    constexpr const char* hint = "Give host:port, or several separated by commas.";
+    for (std::size_t from = 0; from <= v.size();) {
+        const std::size_t to = std::min(v.find(',', from), v.size());
+        std::string_view host = std::string_view(v).substr(from, to - from);
+        const std::size_t colon = host.rfind(':');
+        const bool has_port = colon != host.npos && host.find(']', colon) == host.npos;
+        if (has_port && host.substr(colon + 1).find_first_not_of("0123456789") == host.npos &&
+            colon + 1 < host.size())
+            read_count("port", std::string(host.substr(colon + 1)), 1, 65535);
+        else if (has_port)
+            refuse_value(n, v, hint);
+        if (host.substr(0, has_port ? colon : host.npos).find_first_not_of(" ") == host.npos)
+            refuse_value(n, v, hint);
+        from = to + 1;
+    }
+}
+
 void check_format(std::string_view n, const std::string& v)
 {
     if (decode::find_format(v))
@@ -49,7 +69,7 @@ void check_path(std::string_view n, const std::string& v)
 
 const option_row table[] = {
     {"bootstrap_servers", place::server, "list of host:port", "",
-     "Required. Brokers to ask first.", nullptr},
+     "Required. Brokers to ask first.", check_addresses},
     {"connect_timeout", place::server, "time", "10s",
      "How long a statement waits for a broker that does not answer.", check_timeout},
 

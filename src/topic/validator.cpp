@@ -95,10 +95,10 @@ const option_row* home_of(std::string_view name)
                 known.push_back(std::move(n));
     const std::vector<std::string> near = kafka::near_names(name, known);
     std::string hint;
-    if (!near.empty())
+    if (const option_row* home = home_of(name))
+        hint = "It is an option of a " + std::string(name_of(home->where)) + ".";
+    else if (!near.empty())
         hint = "Perhaps you meant: " + joined(near) + ".";
-    else if (const option_row* home = home_of(name))
-        hint = "It is an option of the " + std::string(name_of(home->where)) + ".";
     else if (takes_properties)
         hint = "Every property of librdkafka is an option, written with \"_\" for \".\".";
     else
@@ -114,7 +114,7 @@ void check_property(place where, const std::string& name, const std::string& val
 {
     if (p.who == access::ours)
         refuse(fault_kind::refused_option, "option " + quoted(name) + " cannot be set",
-               std::string(p.why), "");
+               "Reason: " + std::string(p.why) + ".", "");
     if (p.who == access::secret && where != place::user_mapping)
         refuse(fault_kind::refused_option,
                "option " + quoted(name) + " is a secret and belongs in a user mapping", "",
