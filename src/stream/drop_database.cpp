@@ -5,7 +5,6 @@
 
 extern "C" {
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -20,6 +19,7 @@ extern "C" {
 
 #include <csignal>
 
+#include "stream/after_commit.h"
 #include "stream/shmem_layout.h"
 
 namespace ke::stream {
@@ -45,23 +45,12 @@ void unblock()
     shared->launcher.set_latch();
 }
 
-void on_transaction_end(XactEvent event, void*)
+void on_transaction_end(bool committed)
 {
-    switch (event) {
-    case XACT_EVENT_COMMIT:
-        unblock();
-        if (OidIsValid(to_look_into))
-            bump_database(to_look_into);
-        to_look_into = InvalidOid;
-        break;
-    case XACT_EVENT_ABORT:
-    case XACT_EVENT_PREPARE:
-        unblock();
-        to_look_into = InvalidOid;
-        break;
-    default:
-        break;
-    }
+    unblock();
+    if (committed && OidIsValid(to_look_into))
+        bump_database(to_look_into);
+    to_look_into = InvalidOid;
 }
 
 void on_exit(int, Datum)
@@ -73,7 +62,7 @@ void listen()
 {
     if (registered)
         return;
-    RegisterXactCallback(on_transaction_end, nullptr);
+    after_transactions(on_transaction_end);
     before_shmem_exit(on_exit, 0);
     registered = true;
 }

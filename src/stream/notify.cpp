@@ -2,10 +2,7 @@
 // seen, never before, and not at all after a rollback. Any backend; one flag per process.
 #include "stream/registry.h"
 
-extern "C" {
-#include "access/xact.h"
-}
-
+#include "stream/after_commit.h"
 #include "stream/shmem.h"
 
 namespace ke::stream {
@@ -13,14 +10,12 @@ namespace ke::stream {
 namespace {
 
 bool told; // this transaction wants it; a subtransaction's rollback leaves it: one wake too many
-bool listening;
 
-void at_end(XactEvent event, void*)
+void at_end(bool committed)
 {
-    if (event == XACT_EVENT_COMMIT && told)
+    if (committed && told)
         bump_database(MyDatabaseId);
-    if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-        told = false;
+    told = false;
 }
 
 } // namespace
@@ -28,10 +23,7 @@ void at_end(XactEvent event, void*)
 // What a prepared transaction changed is told by its COMMIT PREPARED (stream/hook).
 void notify_at_commit()
 {
-    if (!listening) {
-        RegisterXactCallback(at_end, nullptr);
-        listening = true;
-    }
+    after_transactions(at_end);
     told = true;
 }
 

@@ -373,7 +373,7 @@ void pool::launch(int number, TimestampTz now)
         if (registered(&w, &s.handle)) {
             if (now >= limited_until_) {
                 said_limited_ = false;
-                limited_for_ = 15 * second;
+                limited_for_ = second;
             }
             return;
         }

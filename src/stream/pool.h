@@ -80,7 +80,7 @@ class pool {
     std::multimap<Oid, Oid> views_;
     TimestampTz window_ = 0;         // when busy times were last read
     TimestampTz limited_until_ = 0;  // no background worker was free: serve with what runs
-    TimestampTz limited_for_ = 15000000; // doubles each time
+    TimestampTz limited_for_ = 1000000; // doubles each time
     bool said_limited_ = false;
     bool changed_ = false; // units_ is not what shared memory says
 };

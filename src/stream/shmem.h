@@ -100,8 +100,8 @@ void publish_end(Oid topic_table, const std::string& topic, int partition, std::
 // ---- anybody's side ----
 
 // A commit changed registry, progress or topic tables of this database: changes its generation, sets
-// the latches of its supervisor and workers, else the launcher's. Called from a transaction callback
-// after the commit (stream/notify.cpp): must not raise. Nothing where the library is not preloaded.
+// the latches of its supervisor and workers, else the launcher's. Called when a transaction
+// is over (stream/notify): must not raise. Nothing where the library is not preloaded.
 void bump_database(Oid database) noexcept;
 
 struct position_seen {
