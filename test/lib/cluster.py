@@ -148,7 +148,11 @@ class Installation:
                     os.chmod(path, os.stat(path).st_mode | 0o444)
 
     def program(self, name):
-        return os.path.join(self.bin, name)
+        path = os.path.join(self.bin, name)
+        if os.path.isdir(self.root):
+            return path
+        raise RuntimeError(f"{self.root} was removed while the tests ran: this says nothing about "
+                           "the code; run them again")
 
     def environment(self):
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
