@@ -62,9 +62,8 @@ line make_line(MemoryContext context, ingest::hub* hub, const connection& c)
     l.client = pg::check(hub->client(c.properties));
     l.timeout = std::chrono::milliseconds(c.connect_timeout_ms);
     const std::string address = address_of(c.properties);
-    l.address = pg::call([&] {
-        return static_cast<const char*>(MemoryContextStrdup(context, address.c_str()));
-    });
+    l.address = pg::call(
+        [&] { return static_cast<const char*>(MemoryContextStrdup(context, address.c_str())); });
     return l;
 }
 
@@ -94,11 +93,13 @@ void fail(const line& l, fault f)
         throw pg::fault_error(std::move(*cause));
     if (silent) {
         std::string words = cause ? cause->message : f.detail.empty() ? f.message : f.detail;
-        f.message = std::string("could not reach Kafka at \"") + l.address + "\" within " + show(l.timeout);
+        f.message =
+            std::string("could not reach Kafka at \"") + l.address + "\" within " + show(l.timeout);
         f.detail = sentence(std::move(words));
-        f.hint = "Check that the broker runs, that option bootstrap_servers of the server names it, "
-                 "and that its advertised listeners can be reached from this host; connect_timeout "
-                 "sets how long to wait.";
+        f.hint =
+            "Check that the broker runs, that option bootstrap_servers of the server names it, "
+            "and that its advertised listeners can be reached from this host; connect_timeout "
+            "sets how long to wait.";
     }
     throw pg::fault_error(std::move(f));
 }

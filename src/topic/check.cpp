@@ -1,5 +1,5 @@
-// kafka.check(server): whether its brokers can be reached with the caller's login, and what they say.
-// Session's thread.
+// kafka.check(server): whether its brokers can be reached with the caller's login, and what they
+// say. Session's thread.
 #include "pg/compat.h"
 
 extern "C" {
@@ -87,8 +87,8 @@ KE_FUNCTION(kafka_engine_check)
             brokers[i] = CStringGetTextDatum(a.brokers[i]);
         if (*a.cluster_id)
             set(2, CStringGetTextDatum(a.cluster_id));
-        set(3, PointerGetDatum(construct_array(brokers, a.broker_count, TEXTOID, -1, false,
-                                               TYPALIGN_INT)));
+        set(3, PointerGetDatum(
+                   construct_array(brokers, a.broker_count, TEXTOID, -1, false, TYPALIGN_INT)));
         if (a.controller >= 0)
             set(4, Int32GetDatum(a.controller));
         set(5, Float8GetDatum(static_cast<double>(a.latency_us) / 1000));

@@ -1,5 +1,6 @@
-// The event trigger kafka_engine_columns: after DDL on foreign tables, types of columns against their
-// roles and formats. Session's thread. Preload or not, any role: it looks and raises, no more.
+// The event trigger kafka_engine_columns: after DDL on foreign tables, types of columns against
+// their roles and formats. Session's thread. Preload or not, any role: it looks and raises, no
+// more.
 //
 // Where check_function_bodies is off it does nothing: dumps set that, and they give columns their
 // options after the table was made. A wrong column is then refused by its first use.
@@ -36,8 +37,8 @@ List* changed_foreign_tables()
     SPI_execute(changed_relations, true, 0);
     for (uint64 i = 0; i < SPI_processed; ++i) {
         bool null;
-        Oid relid = DatumGetObjectId(
-            SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null));
+        Oid relid =
+            DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null));
         if (null)
             continue;
         MemoryContext old = MemoryContextSwitchTo(context);
@@ -46,7 +47,8 @@ List* changed_foreign_tables()
             found = list_append_unique_oid(found, relid);
         else if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) &&
                  has_subclass(relid))
-            found = list_concat_unique_oid(found, find_all_inheritors(relid, AccessShareLock, nullptr));
+            found =
+                list_concat_unique_oid(found, find_all_inheritors(relid, AccessShareLock, nullptr));
         MemoryContextSwitchTo(old);
     }
     SPI_finish();

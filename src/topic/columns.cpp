@@ -30,8 +30,7 @@ const role_row roles[] = {
      "Who set the time: create (the producer) or append (the broker)."},
     {"leader_epoch", role::leader_epoch, INT4OID, "integer",
      "The leader's epoch; null where the client library does not tell."},
-    {"key", role::key, InvalidOid, "bytea",
-     "Its key: bytea, text, varchar, json or jsonb."},
+    {"key", role::key, InvalidOid, "bytea", "Its key: bytea, text, varchar, json or jsonb."},
     {"headers", role::headers, JSONBOID, "jsonb", "Its headers, order and repeats kept."},
     {"raw", role::raw, BYTEAOID, "bytea", "The payload's bytes."},
     {"tombstone", role::tombstone, BOOLOID, "boolean", "Whether the payload is null."},
@@ -90,7 +89,8 @@ void set_source(decode::column& c, const option_list& options)
     std::string role_name;
     if (metadata)
         role_name = *metadata;
-    else if (!path && !source && c.name.size() > 1 && c.name[0] == '_' && find_role(c.name.substr(1)) &&
+    else if (!path && !source && c.name.size() > 1 && c.name[0] == '_' &&
+             find_role(c.name.substr(1)) &&
              !c.name.starts_with("_header.")) // a header needs the option
         role_name = c.name.substr(1);
     if (!role_name.empty()) {
@@ -111,11 +111,15 @@ void set_source(decode::column& c, const option_list& options)
     }
 }
 
-std::string quoted(const std::string& s) { return "\"" + s + "\""; }
+std::string quoted(const std::string& s)
+{
+    return "\"" + s + "\"";
+}
 
 std::string type_name(Oid type, std::int32_t typmod)
 {
-    return pg::call([&] { return static_cast<const char*>(format_type_with_typemod(type, typmod)); });
+    return pg::call(
+        [&] { return static_cast<const char*>(format_type_with_typemod(type, typmod)); });
 }
 
 [[noreturn]] void refuse_type(const topic_columns& t, const topic_column& c, std::string message,
@@ -154,7 +158,8 @@ void check_role(const topic_columns& t, const topic_column& c, const role_row& r
     }
     if (fits)
         return;
-    std::string what = r.what == role::header ? "header." + c.column.header_name : std::string(r.name);
+    std::string what =
+        r.what == role::header ? "header." + c.column.header_name : std::string(r.name);
     std::string hint = "Declare it as " + quoted(c.column.name) + " " + std::string(r.type_name);
     if (r.what == role::key)
         hint += ", or decode the key: a column of another name with the option source 'key', and "
@@ -277,9 +282,9 @@ void check_columns(const topic_columns& t)
                      "option metadata.");
     if (key_format && key_format->single_column && from_key > 1)
         refuse_table(fault_kind::column_type,
-                     "key_format " + quoted(t.key_format) + " fills one column, but foreign table " +
-                         quoted(t.table) + " has " + std::to_string(from_key) +
-                         " columns from the key",
+                     "key_format " + quoted(t.key_format) +
+                         " fills one column, but foreign table " + quoted(t.table) + " has " +
+                         std::to_string(from_key) + " columns from the key",
                      "Leave one column with the option source 'key'.");
 }
 

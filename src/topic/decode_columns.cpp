@@ -97,8 +97,8 @@ Bitmapset* unpack_attributes(const List* list)
 {
     Bitmapset* attributes = nullptr;
     for (int i = 0; i < list_length(list); ++i)
-        attributes = bms_add_member(attributes,
-                                    list_nth_int(list, i) - FirstLowInvalidHeapAttributeNumber);
+        attributes =
+            bms_add_member(attributes, list_nth_int(list, i) - FirstLowInvalidHeapAttributeNumber);
     return attributes;
 }
 

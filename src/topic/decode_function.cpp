@@ -1,5 +1,5 @@
-// kafka.decode(row type of a topic table, payload [, key [, headers]]): the rows that a record makes,
-// without a broker. Session's thread.
+// kafka.decode(row type of a topic table, payload [, key [, headers]]): the rows that a record
+// makes, without a broker. Session's thread.
 #include "pg/compat.h"
 
 extern "C" {
@@ -38,7 +38,9 @@ struct given_record {
 struct decoded {
     decode_columns columns;
     ingest::chunk chunk;
-    explicit decoded(decode_columns c) : columns(std::move(c)), chunk(columns.plan->columns.size()) {}
+    explicit decoded(decode_columns c) : columns(std::move(c)), chunk(columns.plan->columns.size())
+    {
+    }
 };
 
 bytes bytes_of(FunctionCallInfo fcinfo, int argument)
@@ -51,10 +53,11 @@ bytes bytes_of(FunctionCallInfo fcinfo, int argument)
 
 [[noreturn]] void refuse_headers()
 {
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("headers are not as in _headers"),
-             errhint("Give an array such as [{\"name\": \"a\", \"value\": \"b\"}], with \"base64\": "
-                     "true beside values that are not text.")));
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("headers are not as in _headers"),
+         errhint("Give an array such as [{\"name\": \"a\", \"value\": \"b\"}], with \"base64\": "
+                 "true beside values that are not text.")));
     pg_unreachable();
 }
 
@@ -65,10 +68,10 @@ JsonbValue* member(JsonbContainer* object, const char* key, JsonbValue* space)
 
 bytes from_base64(const JsonbValue* v)
 {
-    Datum raw = DirectFunctionCall2(binary_decode,
-                                    PointerGetDatum(cstring_to_text_with_len(v->val.string.val,
-                                                                             v->val.string.len)),
-                                    CStringGetTextDatum("base64"));
+    Datum raw = DirectFunctionCall2(
+        binary_decode,
+        PointerGetDatum(cstring_to_text_with_len(v->val.string.val, v->val.string.len)),
+        CStringGetTextDatum("base64"));
     bytea* b = DatumGetByteaPP(raw);
     return {VARDATA_ANY(b), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(b))};
 }
@@ -95,8 +98,8 @@ void read_headers(given_record* r, Jsonb* jsonb)
 {
     if (!JB_ROOT_IS_ARRAY(jsonb) || JB_ROOT_IS_SCALAR(jsonb))
         refuse_headers();
-    r->headers = static_cast<given_header*>(
-        palloc0(sizeof(given_header) * (JB_ROOT_COUNT(jsonb) + 1)));
+    r->headers =
+        static_cast<given_header*>(palloc0(sizeof(given_header) * (JB_ROOT_COUNT(jsonb) + 1)));
     JsonbIterator* it = JsonbIteratorInit(&jsonb->root);
     JsonbValue v;
     JsonbIteratorToken token;
@@ -136,11 +139,10 @@ void forget_place(decode_columns& columns)
 
 decoded* decode_record(Oid relid, const given_record& given)
 {
-    Bitmapset* all = pg::call([] {
-        return bms_make_singleton(0 - FirstLowInvalidHeapAttributeNumber);
-    });
-    decoded* d = pg::adopt(CurrentMemoryContext,
-                           std::make_unique<decoded>(make_decode_columns(relid, all)));
+    Bitmapset* all =
+        pg::call([] { return bms_make_singleton(0 - FirstLowInvalidHeapAttributeNumber); });
+    decoded* d =
+        pg::adopt(CurrentMemoryContext, std::make_unique<decoded>(make_decode_columns(relid, all)));
     auto decoder = pg::check(decode::record_decoder::make(d->columns.plan));
     std::vector<decode::header> headers;
     for (int i = 0; i < given.header_count; ++i)
@@ -165,11 +167,10 @@ void raise_reject(const decoded* d)
     const char* column = r.column >= 0 ? d->columns.plan->columns[r.column].name.c_str() : nullptr;
     const char* reason = to_server(r.reason);
     const char* detail = r.detail.empty() ? nullptr : to_server(r.detail);
-    ereport(ERROR,
-            (errcode(MAKE_SQLSTATE(r.sqlstate[0], r.sqlstate[1], r.sqlstate[2], r.sqlstate[3],
-                                   r.sqlstate[4])),
-             column ? errmsg("column \"%s\": %s", column, reason) : errmsg("%s", reason),
-             detail ? errdetail("%s", detail) : 0));
+    ereport(ERROR, (errcode(MAKE_SQLSTATE(r.sqlstate[0], r.sqlstate[1], r.sqlstate[2],
+                                          r.sqlstate[3], r.sqlstate[4])),
+                    column ? errmsg("column \"%s\": %s", column, reason) : errmsg("%s", reason),
+                    detail ? errdetail("%s", detail) : 0));
 }
 
 void put_rows(ReturnSetInfo* result, decoded* d)

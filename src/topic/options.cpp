@@ -12,17 +12,50 @@ namespace {
 
 constexpr std::int64_t second = 1000000; // durations are microseconds
 
-void check_timeout(std::string_view n, const std::string& v) { read_duration(n, v, 1000, 3600 * second); }
-void check_topics(std::string_view n, const std::string& v) { read_topics(n, v); }
-void check_partitions(std::string_view n, const std::string& v) { read_partitions(n, v); }
-void check_consumers(std::string_view n, const std::string& v) { read_count(n, v, 1, 1024); }
-void check_start(std::string_view n, const std::string& v) { read_start(n, v); }
-void check_gap(std::string_view n, const std::string& v) { read_choice(n, v, {"stop", "earliest", "latest"}); }
-void check_error(std::string_view n, const std::string& v) { read_choice(n, v, {"stop", "skip"}); }
-void check_rows(std::string_view n, const std::string& v) { read_count(n, v, 1, 10000000); }
-void check_bytes(std::string_view n, const std::string& v) { read_size(n, v, 1024); }
-void check_interval(std::string_view n, const std::string& v) { read_duration(n, v, 0, 3600 * second); }
-void check_source(std::string_view n, const std::string& v) { read_choice(n, v, {"value", "key"}); }
+void check_timeout(std::string_view n, const std::string& v)
+{
+    read_duration(n, v, 1000, 3600 * second);
+}
+void check_topics(std::string_view n, const std::string& v)
+{
+    read_topics(n, v);
+}
+void check_partitions(std::string_view n, const std::string& v)
+{
+    read_partitions(n, v);
+}
+void check_consumers(std::string_view n, const std::string& v)
+{
+    read_count(n, v, 1, 1024);
+}
+void check_start(std::string_view n, const std::string& v)
+{
+    read_start(n, v);
+}
+void check_gap(std::string_view n, const std::string& v)
+{
+    read_choice(n, v, {"stop", "earliest", "latest"});
+}
+void check_error(std::string_view n, const std::string& v)
+{
+    read_choice(n, v, {"stop", "skip"});
+}
+void check_rows(std::string_view n, const std::string& v)
+{
+    read_count(n, v, 1, 10000000);
+}
+void check_bytes(std::string_view n, const std::string& v)
+{
+    read_size(n, v, 1024);
+}
+void check_interval(std::string_view n, const std::string& v)
+{
+    read_duration(n, v, 0, 60 * second);
+}
+void check_source(std::string_view n, const std::string& v)
+{
+    read_choice(n, v, {"value", "key"});
+}
 
 // librdkafka takes an empty list and waits for ever.
 void check_addresses(std::string_view n, const std::string& v)
@@ -63,13 +96,14 @@ void check_metadata(std::string_view n, const std::string& v)
 void check_path(std::string_view n, const std::string& v)
 {
     if (auto path = decode::parse_path(v); !path)
-        refuse_value(n, v, path.error().hint.empty() ? "Give a path such as '$.a.b[0]'."
-                                                     : path.error().hint);
+        refuse_value(n, v,
+                     path.error().hint.empty() ? "Give a path such as '$.a.b[0]'."
+                                               : path.error().hint);
 }
 
 const option_row table[] = {
-    {"bootstrap_servers", place::server, "list of host:port", "",
-     "Required. Brokers to ask first.", check_addresses},
+    {"bootstrap_servers", place::server, "list of host:port", "", "Required. Brokers to ask first.",
+     check_addresses},
     {"connect_timeout", place::server, "time", "10s",
      "How long a statement waits for a broker that does not answer.", check_timeout},
 
@@ -124,7 +158,10 @@ std::string_view name_of(place p)
     return "";
 }
 
-std::span<const option_row> options() { return table; }
+std::span<const option_row> options()
+{
+    return table;
+}
 
 const option_row* find_option_row(std::string_view name, place where)
 {

@@ -24,10 +24,10 @@ void require_topic_table(Oid relid)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
                         errmsg("relation with OID %u does not exist", relid)));
     if (!pg::entry([&] { return is_topic_table(relid); }))
-        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-                        errmsg("\"%s\" is not a topic table", name),
-                        errhint("Give a foreign table whose server uses the foreign data wrapper "
-                                "kafka.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a topic table", name),
+                 errhint("Give a foreign table whose server uses the foreign data wrapper "
+                         "kafka.")));
     const AclResult allowed = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
     if (allowed != ACLCHECK_OK)
         aclcheck_error(allowed, OBJECT_FOREIGN_TABLE, name);

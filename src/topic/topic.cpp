@@ -51,7 +51,8 @@ bool is_our_server(Oid server)
 // Options of the role's own mapping, else of PUBLIC's, else none.
 List* mapping_options(Oid user, Oid server)
 {
-    HeapTuple t = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(user), ObjectIdGetDatum(server));
+    HeapTuple t =
+        SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(user), ObjectIdGetDatum(server));
     if (!HeapTupleIsValid(t))
         t = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
                             ObjectIdGetDatum(server));

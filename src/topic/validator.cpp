@@ -1,5 +1,5 @@
-// Options checked when their DDL runs: kafka.fdw_validator. The server hands over all options as they
-// would stand after the statement, so an ALTER is judged as a whole. Session's thread.
+// Options checked when their DDL runs: kafka.fdw_validator. The server hands over all options as
+// they would stand after the statement, so an ALTER is judged as a whole. Session's thread.
 #include "pg/compat.h"
 
 extern "C" {
@@ -29,10 +29,13 @@ using kafka::property_row;
 
 // Properties that belong to a login and so may stand in a user mapping, besides all secrets. The
 // rest, addresses above all, is the server's owner's to say.
-constexpr std::string_view login_prefixes[] = {"sasl.", "ssl.certificate.", "ssl.key.",
-                                               "ssl.keystore.", "enable.sasl.", "client.id"};
+constexpr std::string_view login_prefixes[] = {"sasl.",         "ssl.certificate.", "ssl.key.",
+                                               "ssl.keystore.", "enable.sasl.",     "client.id"};
 
-std::string quoted(std::string_view s) { return "\"" + std::string(s) + "\""; }
+std::string quoted(std::string_view s)
+{
+    return "\"" + std::string(s) + "\"";
+}
 
 [[noreturn]] void refuse(fault_kind kind, std::string message, std::string detail, std::string hint)
 {
@@ -127,7 +130,8 @@ void check_property(place where, const std::string& name, const std::string& val
         refuse(fault_kind::not_permitted,
                "only superusers may set option " + quoted(name) +
                    ", or change other options beside it",
-               "It loads code, runs commands, or uses files or credentials of the server's host.", "");
+               "It loads code, runs commands, or uses files or credentials of the server's host.",
+               "");
     (void)pg::check(kafka::check_value(p, value));
 }
 
@@ -145,7 +149,8 @@ void check_secret_file(const option_list& all, const std::string& name, const st
         refuse_value(name, value, "Give an absolute path.");
     if (find_option(all, secret))
         refuse(fault_kind::refused_option,
-               "options " + quoted(secret) + " and " + quoted(name) + " exclude each other", "", "");
+               "options " + quoted(secret) + " and " + quoted(name) + " exclude each other", "",
+               "");
 }
 
 // A property by the name that options use; null: no such property, or dots in the name.
@@ -191,7 +196,8 @@ void check_format_option(const option_list& all, const std::string& name, const 
         }
     }
     refuse(fault_kind::unknown_option,
-           "option " + quoted(name) + " does not belong to format " + quoted(format ? *format : "json"),
+           "option " + quoted(name) + " does not belong to format " +
+               quoted(format ? *format : "json"),
            "", "Set it together with a format that has it.");
 }
 
@@ -204,8 +210,7 @@ void refuse_property_here(place where, const std::string& name)
         return;
     refuse(fault_kind::refused_option,
            "option " + quoted(name) + " cannot be set on a " + std::string(name_of(where)), "",
-           secret ? "It is a secret and belongs in a user mapping."
-                  : "It belongs on the server.");
+           secret ? "It is a secret and belongs in a user mapping." : "It belongs on the server.");
 }
 
 void check_server(const option_list& all)
@@ -229,9 +234,8 @@ void check_table(const option_list& all)
 void check_column(const option_list& all)
 {
     if (find_option(all, "metadata") && (find_option(all, "path") || find_option(all, "source")))
-        refuse(fault_kind::refused_option,
-               "option \"metadata\" excludes \"path\" and \"source\"", "",
-               "A column carries metadata or a part of the record, not both.");
+        refuse(fault_kind::refused_option, "option \"metadata\" excludes \"path\" and \"source\"",
+               "", "A column carries metadata or a part of the record, not both.");
 }
 
 // Validation of one statement; false with the fault where something is wrong.
@@ -295,8 +299,8 @@ void check_options(place where, const option_list& all, bool superuser)
 
 } // namespace ke::topic
 
-// kafka.fdw_validator(text[], oid). Any of these statements may hold secrets, misspelt ones too: they
-// are kept out of the log together with the error.
+// kafka.fdw_validator(text[], oid). Any of these statements may hold secrets, misspelt ones too:
+// they are kept out of the log together with the error.
 KE_FUNCTION(kafka_engine_fdw_validator)
 {
     ke::pg::plain_fault fault;

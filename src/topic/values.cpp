@@ -8,7 +8,6 @@ extern "C" {
 
 #include <algorithm>
 #include <charconv>
-#include <climits>
 #include <regex.h>
 #include <set>
 
@@ -65,7 +64,8 @@ void refuse_value(std::string_view name, std::string_view value, std::string hin
 {
     fault f;
     f.kind = fault_kind::refused_option;
-    f.message = "invalid value for option \"" + std::string(name) + "\": \"" + std::string(value) + "\"";
+    f.message =
+        "invalid value for option \"" + std::string(name) + "\": \"" + std::string(value) + "\"";
     f.hint = std::move(hint);
     throw pg::fault_error(std::move(f));
 }
@@ -103,9 +103,8 @@ std::int64_t read_size(std::string_view name, const std::string& value, std::int
     auto size = with_unit(value, GUC_UNIT_BYTE, &hint);
     if (!size)
         refuse_value(name, value, hint ? hint : "Give a size with its unit, for example '16MB'.");
-    if (!(*size >= static_cast<double>(least) && *size <= INT_MAX))
-        refuse_value(name, value,
-                     "Give a size from " + std::to_string(least) + " bytes to 2047MB.");
+    if (!(*size >= static_cast<double>(least) && *size <= 1024.0 * 1024 * 1024))
+        refuse_value(name, value, "Give a size from " + std::to_string(least) + " bytes to 1GB.");
     return static_cast<std::int64_t>(*size);
 }
 
@@ -159,7 +158,8 @@ void check_pattern(std::string_view name, const std::string& value)
     if (error) {
         char words[200];
         ::regerror(error, &compiled, words, sizeof words);
-        refuse_value(name, value, std::string("The regular expression is not valid: ") + words + ".");
+        refuse_value(name, value,
+                     std::string("The regular expression is not valid: ") + words + ".");
     }
     ::regfree(&compiled);
 }
@@ -172,7 +172,8 @@ std::vector<std::pair<int, int>> read_partitions(std::string_view name, const st
         auto first = whole_number<int>(trim(part.substr(0, dash)));
         auto last = dash == part.npos ? first : whole_number<int>(trim(part.substr(dash + 1)));
         if (!first || !last || *first > *last)
-            refuse_value(name, value, "Give numbers and ranges of partitions, for example '0-3,8'.");
+            refuse_value(name, value,
+                         "Give numbers and ranges of partitions, for example '0-3,8'.");
         ranges.emplace_back(*first, *last);
     }
     return ranges;
@@ -245,9 +246,9 @@ starting_point read_start(std::string_view name, const std::string& value)
     }
     try {
         start.time = pg::call([&] {
-            return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(value.c_str()),
-                                                           ObjectIdGetDatum(InvalidOid),
-                                                           Int32GetDatum(-1)));
+            return DatumGetTimestampTz(
+                DirectFunctionCall3(timestamptz_in, CStringGetDatum(value.c_str()),
+                                    ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
         });
     } catch (const pg::pg_error&) { // nothing to roll back, and the statement fails all the same
         refuse_value(name, value, start_hint);
