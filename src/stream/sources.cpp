@@ -231,6 +231,7 @@ void worker::tend_marks(source& s)
         }
         return;
     }
+    s.reopen = s.reopen || s.marking; // the question could not even be asked
     bool due = s.reopen && now >= s.reopen_at;
     bool behind = std::any_of(s.feeds.begin(), s.feeds.end(),
                               [](auto& f) { return !f->reader->at_end(); });

@@ -76,6 +76,18 @@ void connect(Oid database)
     pgstat_report_activity(STATE_IDLE, nullptr);
 }
 
+// Outside of batches a cancel has nothing to cancel.
+template <class F>
+void cancellable(F&& fn)
+{
+    try {
+        fn();
+    } catch (const pg::pg_error& e) {
+        if (e.data()->sqlerrcode != ERRCODE_QUERY_CANCELED)
+            throw;
+    }
+}
+
 } // namespace
 
 void worker::mark_stale(Oid topic_table) noexcept
@@ -102,8 +114,7 @@ void worker::run()
         MemoryContextSwitchTo(round);
         if (!busy)
             sleep();
-        if (InterruptPending)
-            pg::call([] { CHECK_FOR_INTERRUPTS(); });
+        look_at_interrupts();
     }
 }
 
@@ -167,7 +178,7 @@ milliseconds worker::time_to_sleep()
     return std::max(left, milliseconds(0));
 }
 
-// Sleeps on latch and bell. A cancel that comes now has nothing to cancel.
+// Sleeps on latch and bell.
 void worker::sleep()
 {
     pgstat_report_stat(false);
@@ -177,12 +188,12 @@ void worker::sleep()
         return;
     }
     milliseconds timeout = time_to_sleep();
-    try {
-        pg::sleep_on(hub_.bell(), static_cast<long>(timeout.count()));
-    } catch (const pg::pg_error& e) {
-        if (e.data()->sqlerrcode != ERRCODE_QUERY_CANCELED)
-            throw;
-    }
+    cancellable([&] { pg::sleep_on(hub_.bell(), static_cast<long>(timeout.count())); });
+}
+
+void worker::look_at_interrupts()
+{
+    cancellable([] { pg::call([] { CHECK_FOR_INTERRUPTS(); }); });
     if (ConfigReloadPending) {
         ConfigReloadPending = false;
         pg::call([] { ProcessConfigFile(PGC_SIGHUP); });

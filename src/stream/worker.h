@@ -19,6 +19,7 @@ class worker {
 
     // worker.cpp
     void sleep();
+    void look_at_interrupts();
     bool anything_ready();
     milliseconds time_to_sleep();
     feeds all_feeds(); // live ones first
