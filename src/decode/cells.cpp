@@ -40,17 +40,16 @@ outcome conversion::refuse(const char* sqlstate, std::string_view reason, std::s
 outcome conversion::refuse_syntax(std::string_view type, std::string_view text)
 {
     std::string_view shown = excerpt(text);
-    return refuse("22P02",
-                  join(*memory, {"invalid input syntax for type ", type, ": \"", shown,
-                                 shown.size() < text.size() ? "...\"" : "\""}));
+    return refuse("22P02", join(*memory, {"invalid input syntax for type ", type, ": \"", shown,
+                                          shown.size() < text.size() ? "...\"" : "\""}));
 }
 
 outcome conversion::refuse_range(std::string_view type, std::string_view text)
 {
     std::string_view shown = excerpt(text);
-    return refuse("22003", join(*memory, {"value \"", shown,
-                                          shown.size() < text.size() ? "...\"" : "\"",
-                                          " is out of range for type ", type}));
+    return refuse("22003",
+                  join(*memory, {"value \"", shown, shown.size() < text.size() ? "...\"" : "\"",
+                                 " is out of range for type ", type}));
 }
 
 outcome make_pending(std::string_view text, conversion& c, cell& out)

@@ -10,9 +10,9 @@
 
 namespace ke::decode {
 
-// How the making of one cell came out: the states of a cell, and refused. The numbers agree, so that
-// an outcome can stand in a row's states while the row is in the making (a later duplicate of the
-// key may still overwrite it).
+// How the making of one cell came out: the states of a cell, and refused. The numbers agree, so
+// that an outcome can stand in a row's states while the row is in the making (a later duplicate of
+// the key may still overwrite it).
 enum class outcome : std::uint8_t {
     value = static_cast<std::uint8_t>(cell_state::value),
     null = static_cast<std::uint8_t>(cell_state::null),

@@ -100,8 +100,8 @@ result<done> check_options(const row_plan& plan, const format_row& value, const 
                 if (o.name == name)
                     known = &o;
         if (!known) {
-            fault f = refused_option("format \"" + plan.format + "\" has no option \"" + name + "\"",
-                                     "");
+            fault f =
+                refused_option("format \"" + plan.format + "\" has no option \"" + name + "\"", "");
             f.kind = fault_kind::unknown_option;
             return f;
         }
@@ -142,8 +142,8 @@ result<std::unique_ptr<payload_decoder>> decoder::open_format(std::string_view n
                                                               const std::vector<int>& columns)
 {
     const column& first = plan_->columns[static_cast<std::size_t>(columns.front())];
-    const bool one = columns.size() == 1 &&
-                     (first.source == column_source::key || plan_->payload_columns <= 1);
+    const bool one =
+        columns.size() == 1 && (first.source == column_source::key || plan_->payload_columns <= 1);
     const payload_request request{*plan_, columns, one && first.whole_document};
     return find_format(name)->make(request);
 }
@@ -184,8 +184,8 @@ bool decoder::decode_metadata(const record& r)
 {
     bool good = true;
     for (int c : metadata_columns_) {
-        const outcome o =
-            roles_.make(r, plan_->columns[static_cast<std::size_t>(c)], cells_[static_cast<std::size_t>(c)]);
+        const outcome o = roles_.make(r, plan_->columns[static_cast<std::size_t>(c)],
+                                      cells_[static_cast<std::size_t>(c)]);
         if (o == outcome::refused && good) {
             good = false;
             why_ = roles_.convert.why;

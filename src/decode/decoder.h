@@ -38,8 +38,8 @@ class record_decoder {
     virtual ~record_decoder() = default;
 
     // Appends one message_ref and its rows; on a bad record one reject and no row (or, where the
-    // table has _error, one row that says so). Never throws but std::bad_alloc. A tombstone is a row
-    // whose payload columns are null.
+    // table has _error, one row that says so). Never throws but std::bad_alloc. A tombstone is a
+    // row whose payload columns are null.
     virtual void decode(const record& r, rows& out) = 0;
 
     // plan must outlive the decoder. Fails where a format or one of its options is unknown.

@@ -1,6 +1,7 @@
 // json: simdjson's on-demand parser straight into cells. One or more objects per payload, or one
-// array of objects; each object is a row. The document is walked to its end whatever its use: UTF-8,
-// strings, brackets and literals are judged everywhere, values only where a column wants them.
+// array of objects; each object is a row. The document is walked to its end whatever its use:
+// UTF-8, strings, brackets and literals are judged everywhere, values only where a column wants
+// them.
 #include "decode/format.h"
 
 #include <cstring>
@@ -20,7 +21,8 @@ namespace {
 
 namespace ondemand = simdjson::ondemand;
 
-// A cell refused so far; its cell points to the problem. A later duplicate of the key overwrites it.
+// A cell refused so far; its cell points to the problem. A later duplicate of the key overwrites
+// it.
 constexpr cell_state refused = static_cast<cell_state>(outcome::refused);
 
 class json_decoder final : public payload_decoder {
@@ -30,7 +32,7 @@ class json_decoder final : public payload_decoder {
     bool decode(bytes payload, rows& out, arena& memory, problem& why) override;
 
   private:
-    static constexpr int most_depth = 1000;              // of brackets
+    static constexpr int most_depth = 1000;               // of brackets
     static constexpr std::size_t kept_size = 1024 * 1024; // buffers beyond go back to the heap
 
     bool decode_text(std::string_view text);
@@ -81,8 +83,7 @@ class json_decoder final : public payload_decoder {
 
 json_decoder::json_decoder(const payload_request& request, json_options options)
     : columns_(request.columns), types_(request.plan.columns.size()),
-      sole_document_(request.sole_document),
-      values_(options, request.plan.server_encoding_utf8)
+      sole_document_(request.sole_document), values_(options, request.plan.server_encoding_utf8)
 {
 #ifdef SIMDJSON_THREADS_ENABLED
     parser_.threaded = false; // no thread of its own for streams
@@ -147,8 +148,7 @@ void json_decoder::make_room(std::size_t size)
 bool json_decoder::decode_objects(std::string_view text)
 {
     ondemand::document document;
-    auto error = parser_
-                     .iterate(text.data(), text.size(), text.size() + simdjson::SIMDJSON_PADDING)
+    auto error = parser_.iterate(text.data(), text.size(), text.size() + simdjson::SIMDJSON_PADDING)
                      .get(document);
     if (error)
         return fail(error);
@@ -186,8 +186,7 @@ bool json_decoder::decode_more_objects(std::string_view text)
 bool json_decoder::decode_array(std::string_view text)
 {
     ondemand::document document;
-    auto error = parser_
-                     .iterate(text.data(), text.size(), text.size() + simdjson::SIMDJSON_PADDING)
+    auto error = parser_.iterate(text.data(), text.size(), text.size() + simdjson::SIMDJSON_PADDING)
                      .get(document);
     if (error)
         return fail(error);
@@ -211,7 +210,7 @@ bool json_decoder::decode_array(std::string_view text)
 bool json_decoder::decode_scalar(std::string_view text)
 {
     if (auto error = simdjson::validate_utf8(text.data(), text.size()) ? simdjson::SUCCESS
-                                                                      : simdjson::UTF8_ERROR)
+                                                                       : simdjson::UTF8_ERROR)
         return fail(error);
     if (text.front() == '"') {
         for (std::size_t at = 1; at < text.size(); at++) {
@@ -409,7 +408,8 @@ void json_decoder::fill(const json_node& node, std::string_view value)
         if (o != outcome::refused)
             continue;
         ++refusals_;
-        auto* kept = new (values_.convert.memory->take(sizeof(problem))) problem(values_.convert.why);
+        auto* kept =
+            new (values_.convert.memory->take(sizeof(problem))) problem(values_.convert.why);
         kept->column = c;
         row_.cells[c] = pointer_cell(reinterpret_cast<const char*>(kept));
     }

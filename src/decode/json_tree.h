@@ -59,7 +59,10 @@ class json_node {
     };
     struct hash {
         using is_transparent = void;
-        std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+        std::size_t operator()(std::string_view s) const
+        {
+            return std::hash<std::string_view>{}(s);
+        }
     };
 
     json_node& branch_of(const path_step& step);

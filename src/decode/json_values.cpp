@@ -24,7 +24,7 @@ int hex4(std::string_view s)
     int value = 0;
     for (int i = 0; i < 4; i++) {
         const char c = s[static_cast<std::size_t>(i)];
-        const int d = is_digit(c)              ? c - '0'
+        const int d = is_digit(c)            ? c - '0'
                       : c >= 'a' && c <= 'f' ? c - 'a' + 10
                       : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                              : -1;
@@ -88,8 +88,7 @@ json_string unescape_json(std::string_view quoted, std::string& buffer)
                 return malformed("\"\\u\" must be followed by four hexadecimal digits.");
             at += 4;
             if (code >= 0xD800 && code <= 0xDBFF) {
-                const int low =
-                    in.substr(at).starts_with("\\u") ? hex4(in.substr(at + 2)) : -1;
+                const int low = in.substr(at).starts_with("\\u") ? hex4(in.substr(at + 2)) : -1;
                 if (low >= 0xDC00 && low <= 0xDFFF) {
                     code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
                     at += 6;
@@ -193,8 +192,8 @@ outcome json_values::make_decoded_bytea(std::string_view text, cell& out)
 {
     bytes_.clear();
     if (!decode_bytea(text, bytes_))
-        return convert.refuse("22023", options_.hex ? "invalid hexadecimal data"
-                                                    : "invalid base64 data");
+        return convert.refuse("22023",
+                              options_.hex ? "invalid hexadecimal data" : "invalid base64 data");
     return make_bytea(bytes_, convert, out);
 }
 
@@ -277,7 +276,8 @@ outcome json_values::array_form(std::string_view array, const type_desc& type, i
 {
     constexpr int most_dimensions = 6; // the server's MAXDIM
     if (dimension > most_dimensions)
-        return convert.refuse("54000", "number of array dimensions exceeds the maximum allowed (6)");
+        return convert.refuse("54000",
+                              "number of array dimensions exceeds the maximum allowed (6)");
     const type_desc& element = *type.element;
     const bool json = !element.is_composite() &&
                       (element.type == cell_type::json || element.type == cell_type::jsonb);

@@ -12,10 +12,10 @@ namespace ke::decode {
 
 // The content of a JSON string, between its quotes.
 struct json_string {
-    std::string_view text;   // in the document, or in the buffer given
+    std::string_view text;      // in the document, or in the buffer given
     const char* flaw = nullptr; // why it is not well formed, or cannot be text; null: it is
-    bool malformed = false;  // the flaw is the document's, whoever uses the string
-    bool has_nul = false;    // \u0000: no text, though well formed
+    bool malformed = false;     // the flaw is the document's, whoever uses the string
+    bool has_nul = false;       // \u0000: no text, though well formed
 };
 // quoted: with its quotes, control characters ruled out. Escapes are undone into buffer.
 json_string unescape_json(std::string_view quoted, std::string& buffer);

@@ -1,6 +1,7 @@
 // Decimal numbers: JSON's whole numbers, epochs, and numeric's short binary form.
 #include "decode/scalars.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -36,9 +37,9 @@ decimal parse_decimal(std::string_view token)
         d.negative = true;
         ++i;
     }
-    std::int64_t zeros = 0;  // read, and not part of the mantissa unless more follows
+    std::int64_t zeros = 0; // read, and not part of the mantissa unless more follows
     std::int64_t left_out = 0;
-    std::int64_t after = 0;  // digits behind the point
+    std::int64_t after = 0; // digits behind the point
     bool point = false;
     for (; i < token.size() && (is_digit(token[i]) || token[i] == '.'); i++) {
         if (token[i] == '.') {
@@ -138,67 +139,84 @@ bool parse_epoch(std::string_view token, time_unit unit, std::int64_t& us)
     return true;
 }
 
-bool numeric_to_cell(std::string_view text, std::int32_t typmod, arena& memory, cell& out)
-{
-    constexpr std::size_t most_before = 256; // weight up to 63: 64 groups of four digits
-    constexpr std::size_t most_after = 63;   // the short form's display scale
+namespace {
 
-    std::size_t i = 0;
-    const bool negative = text.starts_with('-');
-    if (negative || text.starts_with('+'))
-        ++i;
-    const std::size_t first = i;
-    while (i < text.size() && is_digit(text[i]))
-        ++i;
-    std::string_view before = text.substr(first, i - first);
-    std::string_view after;
-    if (before.empty())
+constexpr std::size_t most_before = 256; // weight up to 63: 64 groups of four digits
+constexpr std::size_t most_after = 63;   // the short form's display scale
+
+// [+-]digits[.digits], without zeros in front.
+struct plain_decimal {
+    bool negative;
+    std::string_view before, after;
+};
+
+bool split(std::string_view text, plain_decimal& d)
+{
+    d.negative = text.starts_with('-');
+    if (d.negative || text.starts_with('+'))
+        text.remove_prefix(1);
+    const std::size_t point = std::min(text.find('.'), text.size());
+    d.before = text.substr(0, point);
+    d.after = text.substr(std::min(point + 1, text.size()));
+    if (d.before.empty() || (point < text.size() && d.after.empty()))
         return false;
-    if (i < text.size()) {
-        if (text[i] != '.')
-            return false;
-        after = text.substr(i + 1);
-        if (after.empty())
-            return false;
-        for (char c : after)
+    for (std::string_view part : {d.before, d.after})
+        for (char c : part)
             if (!is_digit(c))
                 return false;
-    }
-    while (!before.empty() && before.front() == '0')
-        before.remove_prefix(1);
-    std::size_t scale = after.size();
-    if (before.size() > most_before || scale > most_after)
-        return false;
-    if (typmod >= 4) {
-        // As make_numeric_typmod packs it; a negative or an overlong scale is the server's business.
-        const std::size_t precision = static_cast<std::size_t>((typmod - 4) >> 16 & 0xffff);
-        const int declared = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
-        if (declared < 0 || static_cast<std::size_t>(declared) > precision || declared > 63 ||
-            scale > static_cast<std::size_t>(declared) ||
-            before.size() > precision - static_cast<std::size_t>(declared))
-            return false;
-        scale = static_cast<std::size_t>(declared);
-    }
+    while (!d.before.empty() && d.before.front() == '0')
+        d.before.remove_prefix(1);
+    return d.before.size() <= most_before && d.after.size() <= most_after;
+}
 
-    // Groups of four decimal digits, aligned at the point; at most 64 + 16.
-    std::int16_t groups[(most_before + most_after) / 4 + 2];
+// Whether the number has room in numeric(precision, scale) without rounding; scale becomes the
+// declared one. As make_numeric_typmod packs them; a negative or an overlong scale is the server's.
+bool fits_declared(const plain_decimal& d, std::int32_t typmod, std::size_t& scale)
+{
+    const std::size_t precision = static_cast<std::size_t>((typmod - 4) >> 16 & 0xffff);
+    const int declared = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
+    if (declared < 0 || declared > static_cast<int>(most_after))
+        return false;
+    scale = static_cast<std::size_t>(declared);
+    return scale <= precision && d.after.size() <= scale && d.before.size() <= precision - scale;
+}
+
+// Digits in groups of four, aligned at the point. Returns how many groups.
+int group(const plain_decimal& d, std::int16_t* groups)
+{
     int count = 0;
-    int weight = static_cast<int>((before.size() + 3) / 4) - 1;
-    std::int16_t group = 0;
-    for (std::size_t k = 0; k < before.size(); k++) {
-        group = static_cast<std::int16_t>(group * 10 + (before[k] - '0'));
-        if ((before.size() - k) % 4 == 1) {
-            groups[count++] = group;
-            group = 0;
+    std::int16_t value = 0;
+    for (std::size_t k = 0; k < d.before.size(); k++) {
+        value = static_cast<std::int16_t>(value * 10 + (d.before[k] - '0'));
+        if ((d.before.size() - k) % 4 == 1) {
+            groups[count++] = value;
+            value = 0;
         }
     }
-    for (std::size_t k = 0; k < (after.size() + 3) / 4 * 4; k++) {
-        group = static_cast<std::int16_t>(group * 10 + (k < after.size() ? after[k] - '0' : 0));
+    for (std::size_t k = 0; k < (d.after.size() + 3) / 4 * 4; k++) {
+        value = static_cast<std::int16_t>(value * 10 + (k < d.after.size() ? d.after[k] - '0' : 0));
         if (k % 4 == 3) {
-            groups[count++] = group;
-            group = 0;
+            groups[count++] = value;
+            value = 0;
         }
     }
+    return count;
+}
+
+} // namespace
+
+bool numeric_to_cell(std::string_view text, std::int32_t typmod, arena& memory, cell& out)
+{
+    plain_decimal d;
+    if (!split(text, d))
+        return false;
+    std::size_t scale = d.after.size();
+    if (typmod >= 4 && !fits_declared(d, typmod, scale))
+        return false;
+
+    std::int16_t groups[(most_before + most_after) / 4 + 2];
+    int count = group(d, groups);
+    int weight = static_cast<int>((d.before.size() + 3) / 4) - 1;
     int from = 0;
     while (from < count && groups[from] == 0) {
         ++from;
@@ -210,9 +228,9 @@ bool numeric_to_cell(std::string_view text, std::int32_t typmod, arena& memory, 
     if (n == 0)
         weight = 0;
 
-    std::uint16_t header = static_cast<std::uint16_t>(
-        0x8000 | (negative && n > 0 ? 0x2000 : 0) | scale << 7 | (weight < 0 ? 0x40 : 0) |
-        (weight & 0x3F));
+    const std::uint16_t header =
+        static_cast<std::uint16_t>(0x8000 | (d.negative && n > 0 ? 0x2000 : 0) | scale << 7 |
+                                   (weight < 0 ? 0x40 : 0) | (weight & 0x3F));
     char* p = make_varlena(memory, sizeof header + static_cast<std::size_t>(n) * 2);
     std::memcpy(p + 4, &header, sizeof header);
     std::memcpy(p + 6, groups + from, static_cast<std::size_t>(n) * 2);

@@ -59,7 +59,8 @@ result<path> parse_path(std::string_view text)
                 if (step.name.find_first_of("]\"'") != step.name.npos)
                     return bad_path(text, "A name with brackets or quotes inside must be quoted.");
                 if (step.name == "*")
-                    return bad_path(text, "A path leads to one place: wildcards are not supported.");
+                    return bad_path(text,
+                                    "A path leads to one place: wildcards are not supported.");
             }
         } else if (text[at] == '[') {
             ++at;

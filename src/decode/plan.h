@@ -81,8 +81,8 @@ struct column {
     type_desc type;
     column_source source = column_source::payload;
     role metadata = role::none;
-    std::string header_name; // role::header
-    path where;              // payload, key: empty with whole_document false means {name}
+    std::string header_name;     // role::header
+    path where;                  // payload, key: empty with whole_document false means {name}
     bool whole_document = false; // path '$'
 };
 
@@ -96,12 +96,13 @@ struct row_plan {
     // Only the columns somebody uses, in the order of the cells. _error and _raw are among them
     // where the table declares _error, whether used or not.
     std::vector<column> columns;
-    int payload_columns = 0; // of the whole table, used or not: a document that is a scalar fits one
-    bool has_error_column = false;     // bad records are rows
-    bool payload_needed = false;       // a column with source payload is among the columns
-    bool key_needed = false;           // a column with source key, or role key
-    bool headers_needed = false;       // role headers or header, or rejects want them
-    bool server_encoding_utf8 = true;  // false: every text travels pending, to be converted
+    int payload_columns =
+        0; // of the whole table, used or not: a document that is a scalar fits one
+    bool has_error_column = false;    // bad records are rows
+    bool payload_needed = false;      // a column with source payload is among the columns
+    bool key_needed = false;          // a column with source key, or role key
+    bool headers_needed = false;      // role headers or header, or rejects want them
+    bool server_encoding_utf8 = true; // false: every text travels pending, to be converted
 };
 
 } // namespace ke::decode

@@ -52,7 +52,8 @@ outcome role_values::make(const record& r, const column& col, cell& out)
     case role::timestamp_type:
         if (r.time_type == timestamp_type::none)
             return outcome::null;
-        return make_word(r.time_type == timestamp_type::create ? "create" : "append", col.type, out);
+        return make_word(r.time_type == timestamp_type::create ? "create" : "append", col.type,
+                         out);
     case role::leader_epoch:
         return r.leader_epoch < 0 ? outcome::null : make_integer(r.leader_epoch, col.type, out);
     case role::key:

@@ -8,8 +8,8 @@
 
 namespace ke::decode {
 
-// Appends the headers as JSON: [{"name": "a", "value": "x"}, ...]; a value that is no text as base64
-// with "base64": true, a null one as null.
+// Appends the headers as JSON: [{"name": "a", "value": "x"}, ...]; a value that is no text as
+// base64 with "base64": true, a null one as null.
 void append_headers(std::string& out, std::span<const header> headers);
 
 // Makes cells of metadata. Used by one thread; keeps a buffer.

@@ -54,12 +54,12 @@ struct message_ref {
 
 // A record that could not be decoded. Texts and bytes live in the arena.
 struct reject {
-    std::uint32_t message;  // index into messages
-    std::int32_t column;    // index into the plan's columns, or -1
-    char sqlstate[6];       // e.g. 22P02
-    std::string_view reason; // primary message
-    std::string_view detail; // or empty
-    bytes key, value;       // absent where the record's were null
+    std::uint32_t message;    // index into messages
+    std::int32_t column;      // index into the plan's columns, or -1
+    char sqlstate[6];         // e.g. 22P02
+    std::string_view reason;  // primary message
+    std::string_view detail;  // or empty
+    bytes key, value;         // absent where the record's were null
     std::string_view headers; // as the role headers' JSON; empty: none
 };
 
@@ -92,7 +92,8 @@ class rows {
     // A row again, to fill cells that do not come from the payload.
     row at(std::uint32_t r)
     {
-        return {cells_.data() + std::size_t{r} * columns_, states_.data() + std::size_t{r} * columns_};
+        return {cells_.data() + std::size_t{r} * columns_,
+                states_.data() + std::size_t{r} * columns_};
     }
     // Take back the rows from n on: a message whose third row fails leaves none.
     void truncate(std::uint32_t n) { row_count_ = n; }

@@ -42,8 +42,8 @@ bool parse_uuid(std::string_view text, unsigned char (&uuid)[16]);
 // yes, no, or what boolean's input refuses (-1): complete, never uncertain.
 int parse_boolean(std::string_view text);
 
-// A JSON number counted from 1970 in the unit, in microseconds since 2000; parts of a microsecond are
-// cut off towards the past. False: beyond what a timestamp holds.
+// A JSON number counted from 1970 in the unit, in microseconds since 2000; parts of a microsecond
+// are cut off towards the past. False: beyond what a timestamp holds.
 bool parse_epoch(std::string_view token, time_unit unit, std::int64_t& us);
 // Appends 2026-11-21 10:00:00.000001, with +00 where zone is set, as the input functions take it.
 void append_timestamp(std::string& out, std::int64_t us, bool zone);

@@ -169,12 +169,12 @@ void append_timestamp(std::string& out, std::int64_t us, bool zone)
 
     const std::int64_t seconds = time / us_per_second;
     char text[64];
-    const int n = std::snprintf(
-        text, sizeof text, "%04lld-%02d-%02d %02d:%02d:%02d.%06d%s%s",
-        static_cast<long long>(year > 0 ? year : 1 - year), month, day,
-        static_cast<int>(seconds / 3600), static_cast<int>(seconds / 60 % 60),
-        static_cast<int>(seconds % 60), static_cast<int>(time % us_per_second), zone ? "+00" : "",
-        year > 0 ? "" : " BC");
+    const int n =
+        std::snprintf(text, sizeof text, "%04lld-%02d-%02d %02d:%02d:%02d.%06d%s%s",
+                      static_cast<long long>(year > 0 ? year : 1 - year), month, day,
+                      static_cast<int>(seconds / 3600), static_cast<int>(seconds / 60 % 60),
+                      static_cast<int>(seconds % 60), static_cast<int>(time % us_per_second),
+                      zone ? "+00" : "", year > 0 ? "" : " BC");
     out.append(text, static_cast<std::size_t>(n));
 }
 

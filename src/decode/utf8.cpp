@@ -108,8 +108,8 @@ void append_base64(std::string& out, std::string_view bytes)
 bool decode_base64(std::string_view text, std::string& out)
 {
     std::uint32_t bits = 0;
-    int have = 0;     // digits of the group at hand
-    int padding = 0;  // '=' seen
+    int have = 0;      // digits of the group at hand
+    int padding = 0;   // '=' seen
     bool over = false; // a padded group ends the text
     for (char c : text) {
         if (is_space(c))

@@ -23,8 +23,8 @@ std::string_view excerpt(std::string_view text);
 void append_utf8(std::string& out, char32_t code);
 
 void append_base64(std::string& out, std::string_view bytes);
-// Appends the bytes; as the server's decode(text, 'base64') takes it (white space is skipped, the end
-// padded). False: not base64.
+// Appends the bytes; as the server's decode(text, 'base64') takes it (white space is skipped, the
+// end padded). False: not base64.
 bool decode_base64(std::string_view text, std::string& out);
 
 void append_hex(std::string& out, std::string_view bytes);

@@ -1,6 +1,6 @@
-// From decoded cells to the server's values: fills a slot's arrays for one row. Cells that are values
-// are Datums already; pending ones go through their type's input function, here, on the server's
-// thread. Plain data only: it lies in a memory context, and everything may raise.
+// From decoded cells to the server's values: fills a slot's arrays for one row. Cells that are
+// values are Datums already; pending ones go through their type's input function, here, on the
+// server's thread. Plain data only: it lies in a memory context, and everything may raise.
 #pragma once
 
 #include "pg/compat.h"
@@ -39,13 +39,13 @@ struct datum_map {
     const datum_column* at;
 };
 
-// In the current memory context. cell_of_attribute as in topic::decode_columns; attributes without a
-// cell (-1) come out null.
+// In the current memory context. cell_of_attribute as in topic::decode_columns; attributes without
+// a cell (-1) come out null.
 datum_map* make_datum_map(TupleDesc tuple, std::span<const int> cell_of_attribute);
 
 // values and isnull hold map->natts entries. Results of input functions lie in the current memory
-// context (the row's); the rest point into the rows. A value that its type refuses is a server error
-// whose context names the column.
+// context (the row's); the rest point into the rows. A value that its type refuses is a server
+// error whose context names the column.
 void fill_values(datum_map* map, const decode::rows& from, std::uint32_t row, Datum* values,
                  bool* isnull);
 

@@ -1,5 +1,5 @@
-// Bytes to cells never crash, read past the end or run away: json, in a table with a column of every
-// kind of type, with a key, and the same with _error. See the Makefile here.
+// Bytes to cells never crash, read past the end or run away: json, in a table with a column of
+// every kind of type, with a key, and the same with _error. See the Makefile here.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -92,7 +92,8 @@ void look_at(const rows& out)
             if (state > cell_state::pending)
                 std::abort();
             if (state == cell_state::pending) {
-                volatile std::size_t n = std::strlen(reinterpret_cast<const char*>(out.cells(r)[c]));
+                volatile std::size_t n =
+                    std::strlen(reinterpret_cast<const char*>(out.cells(r)[c]));
                 (void)n;
             }
         }

@@ -46,7 +46,8 @@ class maker {
     {
         for (int n = 1 + below(3); n > 0; n--) {
             const std::size_t at = static_cast<std::size_t>(below(static_cast<int>(s.size()) + 1));
-            const char c = alphabet[static_cast<std::size_t>(below(static_cast<int>(alphabet.size())))];
+            const char c =
+                alphabet[static_cast<std::size_t>(below(static_cast<int>(alphabet.size())))];
             switch (below(4)) {
             case 0:
                 s.insert(at, 1, c);
@@ -101,8 +102,9 @@ class maker {
 
     std::string boolean()
     {
-        static const char* const words[] = {"true", "false", "yes", "no", "on", "off", "1", "0", "t",
-                                            "f",    "y",     "n",   "of", "o",  "tru", "00", "10"};
+        static const char* const words[] = {"true", "false", "yes", "no", "on", "off",
+                                            "1",    "0",     "t",   "f",  "y",  "n",
+                                            "of",   "o",     "tru", "00", "10"};
         std::string s = one_of(words);
         for (char& c : s)
             if (once_in(4) && c >= 'a')
@@ -116,10 +118,21 @@ class maker {
 
     std::string integer()
     {
-        static const char* const bounds[] = {
-            "32767", "32768", "-32768", "-32769", "2147483647", "2147483648", "-2147483648",
-            "-2147483649", "9223372036854775807", "9223372036854775808", "-9223372036854775808",
-            "-9223372036854775809", "0", "-0", "18446744073709551616"};
+        static const char* const bounds[] = {"32767",
+                                             "32768",
+                                             "-32768",
+                                             "-32769",
+                                             "2147483647",
+                                             "2147483648",
+                                             "-2147483648",
+                                             "-2147483649",
+                                             "9223372036854775807",
+                                             "9223372036854775808",
+                                             "-9223372036854775808",
+                                             "-9223372036854775809",
+                                             "0",
+                                             "-0",
+                                             "18446744073709551616"};
         if (once_in(4))
             return one_of(bounds);
         std::string s = once_in(3) ? "-" : once_in(20) ? "+" : "";
@@ -133,8 +146,9 @@ class maker {
 
     std::string decimal()
     {
-        static const char* const odd[] = {"NaN", "Infinity", "-inf", "1e5", "1.5e-3", ".5", "5.", "+.5",
-                                          "0.0", "-0", "00000.0000", "1e400", "nan", "infinit"};
+        static const char* const odd[] = {"NaN",        "Infinity", "-inf", "1e5",    "1.5e-3",
+                                          ".5",         "5.",       "+.5",  "0.0",    "-0",
+                                          "00000.0000", "1e400",    "nan",  "infinit"};
         if (once_in(12))
             return one_of(odd);
         std::string s = once_in(3) ? "-" : once_in(20) ? "+" : "";
@@ -158,10 +172,19 @@ class maker {
         case 2:
             return decimal();
         case 3: { // near the ends of the types' ranges
-            static const char* const ends[] = {"1.7976931348623157e308", "1.7976931348623159e308",
-                                               "4.9e-324", "2.4e-324", "2.2250738585072011e-308",
-                                               "3.4028235e38", "3.4028236e38", "1.4e-45", "0.7e-45",
-                                               "1.17549429e-38", "0e999", "0.0e-999", "1e-400"};
+            static const char* const ends[] = {"1.7976931348623157e308",
+                                               "1.7976931348623159e308",
+                                               "4.9e-324",
+                                               "2.4e-324",
+                                               "2.2250738585072011e-308",
+                                               "3.4028235e38",
+                                               "3.4028236e38",
+                                               "1.4e-45",
+                                               "0.7e-45",
+                                               "1.17549429e-38",
+                                               "0e999",
+                                               "0.0e-999",
+                                               "1e-400"};
             return one_of(ends);
         }
         default:
@@ -172,8 +195,8 @@ class maker {
 
     std::string words()
     {
-        static const char* const pieces[] = {"a", "b", " ", "\xC3\xA4", "\xE2\x82\xAC", "\\", "\"",
-                                             "\xF0\x9F\x98\x80", "x", "\n"};
+        static const char* const pieces[] = {
+            "a", "b", " ", "\xC3\xA4", "\xE2\x82\xAC", "\\", "\"", "\xF0\x9F\x98\x80", "x", "\n"};
         std::string s;
         for (int n = below(9); n > 0; n--)
             s += one_of(pieces);
@@ -204,8 +227,10 @@ class maker {
     {
         static const char* const between[] = {"T", "T", "T", " ", " ", "t", "  ", "", "T "};
         static const char* const zones[] = {
-            "Z", "Z", "Z", "+00", "+00:00", "-05:30", "+0530", "+15:59", "-15:59", "+16", "+5", " +02",
-            "z", " UTC", "+14:60", "+12:34:56", "-00", " BC", " PM", "+1", "Europe/Berlin", "-2359"};
+            "Z",      "Z",         "Z",   "+00", "+00:00", "-05:30", "+0530",
+            "+15:59", "-15:59",    "+16", "+5",  " +02",   "z",      " UTC",
+            "+14:60", "+12:34:56", "-00", " BC", " PM",    "+1",     "Europe/Berlin",
+            "-2359"};
         std::string s = date() + one_of(between) + time();
         if (!once_in(3))
             s += one_of(zones);
@@ -217,8 +242,8 @@ class maker {
         static const char digits[] = "0123456789abcdefABCDEF";
         std::string s;
         for (int i = 0; i < 32; i++) {
-            if (i % 4 == 0 && i > 0 && (i == 8 || i == 12 || i == 16 || i == 20 ? !once_in(20)
-                                                                                : once_in(60)))
+            if (i % 4 == 0 && i > 0 &&
+                (i == 8 || i == 12 || i == 16 || i == 20 ? !once_in(20) : once_in(60)))
                 s += "-";
             s += digits[below(22)];
         }
@@ -239,16 +264,22 @@ class maker {
             s += "." + (once_in(3) ? std::string(static_cast<std::size_t>(1 + below(30)), '0')
                                    : digits(1 + below(once_in(4) ? 40 : 4)));
         if (once_in(3))
-            s += std::string(once_in(2) ? "e" : "E") + (once_in(3) ? "+" : once_in(2) ? "-" : "") +
+            s += std::string(once_in(2) ? "e" : "E") +
+                 (once_in(3)   ? "+"
+                  : once_in(2) ? "-"
+                               : "") +
                  std::to_string(below(once_in(10) ? 400 : 12));
         return s;
     }
 
     std::string json_string()
     {
-        static const char* const pieces[] = {"a", "b", "c", " ", "\\n", "\\\"", "\\u0061", "\\u0000",
-                                             "\\ud83d\\ude00", "\\ud800", "\xC3\xA4", "\\\\", "\\/", "{",
-                                             "]", ",", ":"};
+        static const char* const pieces[] = {"a",       "b",        "c",
+                                             " ",       "\\n",      "\\\"",
+                                             "\\u0061", "\\u0000",  "\\ud83d\\ude00",
+                                             "\\ud800", "\xC3\xA4", "\\\\",
+                                             "\\/",     "{",        "]",
+                                             ",",       ":"};
         std::string s = "\"";
         for (int n = below(4); n > 0; n--)
             s += one_of(pieces);

@@ -1,6 +1,7 @@
-// A server module for tests only: our conversions against the server's own input functions, on random
-// inputs. For each input, what we call certain must be the server's value, and what we refuse the
-// server must refuse with the same SQLSTATE and words; what we leave to the server needs no look.
+// A server module for tests only: our conversions against the server's own input functions, on
+// random inputs. For each input, what we call certain must be the server's value, and what we
+// refuse the server must refuse with the same SQLSTATE and words; what we leave to the server needs
+// no look.
 //
 //   oracle_compare(subject text, inputs bigint, seed bigint)
 //     -> values, refusals, left, mismatches, sample
@@ -166,15 +167,14 @@ Datum ask_epoch(void* arg, bool*)
     const Datum us = DirectFunctionCall1(
         numeric_floor,
         DirectFunctionCall2(numeric_mul, numeric_of(static_cast<const char*>(arg)), thousand));
-    const Datum since_2000 =
-        DirectFunctionCall2(numeric_sub, us, numeric_of("946684800000000"));
+    const Datum since_2000 = DirectFunctionCall2(numeric_sub, us, numeric_of("946684800000000"));
     const bool low = DatumGetBool(
         DirectFunctionCall2(numeric_lt, since_2000, numeric_of("-211813488000000000")));
     const bool high = DatumGetBool(
         DirectFunctionCall2(numeric_ge, since_2000, numeric_of("9223371331200000000")));
     if (low || high)
-        ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-                        errmsg("timestamp out of range")));
+        ereport(ERROR,
+                (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
     return DirectFunctionCall1(numeric_int8, since_2000);
 }
 
@@ -301,7 +301,8 @@ void compare_document(score& s, record_decoder& decoder, rows& made, std::string
     if (!made.rejects.empty()) {
         o.result = outcome::refused;
         o.sqlstate = made.rejects[0].sqlstate;
-        o.reason = std::string(made.rejects[0].reason) + " / " + std::string(made.rejects[0].detail);
+        o.reason =
+            std::string(made.rejects[0].reason) + " / " + std::string(made.rejects[0].detail);
     } else {
         o.result = static_cast<outcome>(made.states(0)[0]);
         o.value = made.cells(0)[0];
@@ -357,7 +358,8 @@ score compare(const subject& sub, int64 inputs, int64 seed)
     MemoryContext scratch =
         AllocSetContextCreate(CurrentMemoryContext, "oracle", ALLOCSET_DEFAULT_SIZES);
     MemoryContext old = MemoryContextSwitchTo(scratch);
-    for (int64 i = 0; i < inputs && s.mismatches < 100 && !QueryCancelPending && !ProcDiePending; i++) {
+    for (int64 i = 0; i < inputs && s.mismatches < 100 && !QueryCancelPending && !ProcDiePending;
+         i++) {
         std::string input = make_input(sub.kind, random);
         if (sub.how == way::document)
             compare_document(s, *decoder, made, input);
@@ -407,7 +409,8 @@ Datum oracle_compare(PG_FUNCTION_ARGS)
     char* name = text_to_cstring(PG_GETARG_TEXT_PP(0));
     const subject* sub = find_subject(name);
     if (!sub)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown subject \"%s\"", name)));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown subject \"%s\"", name)));
     const plain_score s = compare_plain(*sub, PG_GETARG_INT64(1), PG_GETARG_INT64(2));
     CHECK_FOR_INTERRUPTS();
     TupleDesc tuple;

@@ -22,12 +22,14 @@ const type_desc t_bool = type_of(cell_type::boolean);
 TEST(roles_carry_metadata)
 {
     decoding d(table({
-        from_role("_topic", t_text, role::topic), from_role("_partition", t_int, role::partition),
+        from_role("_topic", t_text, role::topic),
+        from_role("_partition", t_int, role::partition),
         from_role("_offset", t_big, role::offset),
         from_role("_timestamp", type_of(cell_type::timestamptz), role::timestamp),
         from_role("_timestamp_type", t_text, role::timestamp_type),
         from_role("_leader_epoch", t_int, role::leader_epoch),
-        from_role("_key", t_text, role::key), from_role("_raw", t_bytea, role::raw),
+        from_role("_key", t_text, role::key),
+        from_role("_raw", t_bytea, role::raw),
         from_role("_tombstone", t_bool, role::tombstone),
     }));
     record r = record_of("\xFF{");
@@ -44,14 +46,14 @@ TEST(roles_carry_metadata)
 
 TEST(roles_headers)
 {
-    decoding d(table({from_role("_headers", t_jsonb, role::headers),
-                      from_role("x", t_text, role::header, "x"),
-                      from_role("b", t_bytea, role::header, "b"),
-                      from_role("n", t_int, role::header, "n")}));
+    decoding d(table(
+        {from_role("_headers", t_jsonb, role::headers), from_role("x", t_text, role::header, "x"),
+         from_role("b", t_bytea, role::header, "b"), from_role("n", t_int, role::header, "n")}));
     CHECK_EQ(d.decode("{}"), "<[]>,null,null,null");
     const header headers[] = {
-        {"x", bytes("one")}, {"x", bytes("t\"wo\n")}, {"b", bytes("\xFF\x01", 2)}, {"n", bytes("12")},
-        {"e", bytes("", 0)}, {"z", bytes()},          {"nul", bytes("a\0", 2)},
+        {"x", bytes("one")},      {"x", bytes("t\"wo\n")}, {"b", bytes("\xFF\x01", 2)},
+        {"n", bytes("12")},       {"e", bytes("", 0)},     {"z", bytes()},
+        {"nul", bytes("a\0", 2)},
     };
     record r = record_of("{}");
     r.headers = headers;
@@ -111,7 +113,8 @@ TEST(only_what_is_wanted_is_judged)
 
 TEST(tombstones_are_rows_without_payload)
 {
-    decoding d(table({from_payload("id", t_int), from_role("_tombstone", t_bool, role::tombstone)}));
+    decoding d(
+        table({from_payload("id", t_int), from_role("_tombstone", t_bool, role::tombstone)}));
     record r = record_of("");
     CHECK(d.decode(r).starts_with("!22P02"));
     r.value = bytes();
@@ -146,16 +149,18 @@ TEST(error_tables_show_bad_records)
              from_key("k", t_int)});
     decoding d(t.key_format("text"));
     CHECK_EQ(d.decode(R"({"id": 1})"), "1,null,x7b226964223a20317d,42,null");
-    CHECK_EQ(d.decode(R"({"id":1}{"id":x})"),
-             "null,invalid input syntax for type json: A value is neither a string, a number, true, "
-             "false nor null.,x7b226964223a317d7b226964223a787d,42,null");
+    CHECK_EQ(
+        d.decode(R"({"id":1}{"id":x})"),
+        "null,invalid input syntax for type json: A value is neither a string, a number, true, "
+        "false nor null.,x7b226964223a317d7b226964223a787d,42,null");
     CHECK_EQ(d.decode(R"({"id":"x"})"),
              "null,column \"id\": invalid input syntax for type integer: \"x\","
              "x7b226964223a2278227d,42,null");
     CHECK(d.rows.rejects.empty());
     record r = record_of("{}");
     r.key = bytes("no");
-    CHECK_EQ(d.decode(r), "null,column \"k\": invalid input syntax for type integer: \"no\",x7b7d,42,null");
+    CHECK_EQ(d.decode(r),
+             "null,column \"k\": invalid input syntax for type integer: \"no\",x7b7d,42,null");
 }
 
 TEST(raw_and_text)
@@ -184,8 +189,9 @@ TEST(formats_and_options_are_checked)
     CHECK_EQ(message(t), "fine");
     CHECK_EQ(message(table({from_payload("p", t_text)}, "xml")),
              "unknown format \"xml\" / Valid formats are json, raw, text.");
-    CHECK_EQ(message(t.option("timestamp_unit", "min")),
-             "invalid value for option \"timestamp_unit\": \"min\" / Valid values are s, ms, us, ns.");
+    CHECK_EQ(
+        message(t.option("timestamp_unit", "min")),
+        "invalid value for option \"timestamp_unit\": \"min\" / Valid values are s, ms, us, ns.");
     table o({from_payload("p", t_text)});
     CHECK_EQ(message(o.option("speed", "high")), "format \"json\" has no option \"speed\" / ");
     CHECK(find_format("json") && !find_format("jsn"));
@@ -210,7 +216,7 @@ TEST(paths_are_parsed)
     CHECK_EQ(shown("$[\"odd name\"].x"), ".odd name.x");
     CHECK_EQ(shown("$['it\\'s']"), ".it's");
     CHECK_EQ(shown("$.\"a.b\"[2][3]"), ".a.b[2][3]");
-    for (const char* bad : {"", "a", "$a", "$.", "$..a", "$.a[", "$.a[-1]", "$.a[x]", "$.a[0", "$[\"a\"",
-                            "$[\"a]", "$.*", "$.a[99999999999999999999]", "$.a]"})
+    for (const char* bad : {"", "a", "$a", "$.", "$..a", "$.a[", "$.a[-1]", "$.a[x]", "$.a[0",
+                            "$[\"a\"", "$[\"a]", "$.*", "$.a[99999999999999999999]", "$.a]"})
         CHECK(shown(bad).starts_with("!"));
 }

@@ -67,17 +67,76 @@ TEST(json_documents_that_are_not)
 {
     decoding d(table({from_payload("id", t_int)}));
     const std::string_view bad[] = {
-        "", " ", "\n\t", "\xEF\xBB\xBF", "1", "\"x\"", "null", "true", "{", "}", "[", "]", "[1]",
-        "[null]", "[[]]", "[{}", "{}]", "[{}]]", "[{}}", "{]", "{\"a\":[1}", "{\"a\":[}",
-        "{\"a\":{]}", "{\"a\":[{]}}", "{\"a\":1,}", "{,\"a\":1}", "{\"a\"}", "{\"a\":}", "{\"a\" 1}",
-        "{\"a\":1 \"b\":2}", "{\"a\":\"b\":1}", "{a:1}", "{1:1}", "{\"a\":tru}", "{\"a\":01}",
-        "{\"a\":1.}", "{\"a\":.5}", "{\"a\":+1}", "{\"a\":1e}", "{\"a\":NaN}", "{\"a\":'x'}",
-        "{\"a\":\"x}", "{\"a\":\"\\q\"}", "{\"a\":\"\\u12\"}", "{\"a\":\"\\u12g4\"}",
-        "{\"a\":\"tab\there\"}", "{\"\\q\":1}", "{\"id\":1},{\"id\":2}", "{\"id\":1}[]", "[{}][{}]",
-        "{\"id\":1}2", "{\"id\":1} x", "{\"id\":1}}", "{\"id\":1}{", "{\"id\":1}{\"id\"",
-        "{\"id\":1}{\"id\":2", "[{},]", "[,{}]", "[{} {}]", "{\"a\":[1,,2]}", "{\"a\":[1 2]}",
-        "{\"a\":[1,]}", "{\"a\" : : 1}", "{\"a\":1}\xEF\xBB\xBF", "{\"a\":\"b\"c}", "{} {} }",
-        "{\"id\":1}{\"id\":]}", "{\"id\":1}{\"a\":[}", "\"x", "{\"a\":\"x\\\"}",
+        "",
+        " ",
+        "\n\t",
+        "\xEF\xBB\xBF",
+        "1",
+        "\"x\"",
+        "null",
+        "true",
+        "{",
+        "}",
+        "[",
+        "]",
+        "[1]",
+        "[null]",
+        "[[]]",
+        "[{}",
+        "{}]",
+        "[{}]]",
+        "[{}}",
+        "{]",
+        "{\"a\":[1}",
+        "{\"a\":[}",
+        "{\"a\":{]}",
+        "{\"a\":[{]}}",
+        "{\"a\":1,}",
+        "{,\"a\":1}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\" 1}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":\"b\":1}",
+        "{a:1}",
+        "{1:1}",
+        "{\"a\":tru}",
+        "{\"a\":01}",
+        "{\"a\":1.}",
+        "{\"a\":.5}",
+        "{\"a\":+1}",
+        "{\"a\":1e}",
+        "{\"a\":NaN}",
+        "{\"a\":'x'}",
+        "{\"a\":\"x}",
+        "{\"a\":\"\\q\"}",
+        "{\"a\":\"\\u12\"}",
+        "{\"a\":\"\\u12g4\"}",
+        "{\"a\":\"tab\there\"}",
+        "{\"\\q\":1}",
+        "{\"id\":1},{\"id\":2}",
+        "{\"id\":1}[]",
+        "[{}][{}]",
+        "{\"id\":1}2",
+        "{\"id\":1} x",
+        "{\"id\":1}}",
+        "{\"id\":1}{",
+        "{\"id\":1}{\"id\"",
+        "{\"id\":1}{\"id\":2",
+        "[{},]",
+        "[,{}]",
+        "[{} {}]",
+        "{\"a\":[1,,2]}",
+        "{\"a\":[1 2]}",
+        "{\"a\":[1,]}",
+        "{\"a\" : : 1}",
+        "{\"a\":1}\xEF\xBB\xBF",
+        "{\"a\":\"b\"c}",
+        "{} {} }",
+        "{\"id\":1}{\"id\":]}",
+        "{\"id\":1}{\"a\":[}",
+        "\"x",
+        "{\"a\":\"x\\\"}",
     };
     for (std::string_view text : bad) {
         const std::string shown = d.decode(text);
@@ -96,9 +155,7 @@ TEST(json_documents_that_are_not)
 TEST(json_depth_is_bounded)
 {
     decoding d(table({from_payload("a", t_jsonb)}));
-    auto nested = [](int n) {
-        return "{\"a\":" + std::string(n, '[') + std::string(n, ']') + "}";
-    };
+    auto nested = [](int n) { return "{\"a\":" + std::string(n, '[') + std::string(n, ']') + "}"; };
     CHECK(!refused(d.decode(nested(900)), "22P02"));
     CHECK(refused(d.decode(nested(1100)), "22P02"));
     CHECK(refused(d.decode(nested(1000000)), "22P02"));
@@ -112,7 +169,8 @@ TEST(json_paths_lead_into_the_document)
                       from_payload("first", t_int, "$.list[0]")}));
     CHECK_EQ(d.decode(R"({"a": {"b": [0, {"c": 7}]}, "x.y": "z", "list": [4, 5]})"),
              R"(7,{"b": [0, {"c": 7}]},z,4)");
-    CHECK_EQ(d.decode(R"({"a": {"b": {"c": 7}}, "list": {"0": 1}})"), R"(null,{"b": {"c": 7}},null,null)");
+    CHECK_EQ(d.decode(R"({"a": {"b": {"c": 7}}, "list": {"0": 1}})"),
+             R"(null,{"b": {"c": 7}},null,null)");
     CHECK_EQ(d.decode(R"({"a": 5, "list": []})"), "null,5,null,null");
     CHECK_EQ(d.decode(R"({"a": {"b": [0, {"c": 7}]}, "a": {}})"), "null,{},null,null");
     CHECK_EQ(d.decode(R"({"a": {"b": [0, {"c": 7}]}, "a": null})"), "null,null,null,null");
@@ -198,8 +256,9 @@ TEST(json_texts)
 {
     CHECK_EQ(decoded(R"("x\n\"\\\/\u00e4\ud83d\ude00")", cell_type::text),
              "x\n\"\\/\xC3\xA4\xF0\x9F\x98\x80");
-    CHECK_EQ(decoded(R"("a\u0000b")", cell_type::text),
-             "!22P05 a: unsupported Unicode escape sequence (\\u0000 cannot be converted to text.)");
+    CHECK_EQ(
+        decoded(R"("a\u0000b")", cell_type::text),
+        "!22P05 a: unsupported Unicode escape sequence (\\u0000 cannot be converted to text.)");
     CHECK(refused(decoded(R"("\ud800")", cell_type::text), "22P02"));
     CHECK(refused(decoded(R"("\udc00x")", cell_type::text), "22P02"));
     CHECK(refused(decoded(R"("\ud800\u0041")", cell_type::text), "22P02"));
@@ -209,7 +268,8 @@ TEST(json_texts)
     CHECK_EQ(decoded("{ \"b\" : [1, 2] }", cell_type::text), "{ \"b\" : [1, 2] }");
     CHECK_EQ(decoded("\"abc\"", cell_type::varchar, 7), "abc");
     CHECK_EQ(decoded("\"abcd\"", cell_type::varchar, 7), "<abcd>");
-    CHECK_EQ(decoded("\"\xC3\xA4\xC3\xA4\xC3\xA4\"", cell_type::varchar, 7), "\xC3\xA4\xC3\xA4\xC3\xA4");
+    CHECK_EQ(decoded("\"\xC3\xA4\xC3\xA4\xC3\xA4\"", cell_type::varchar, 7),
+             "\xC3\xA4\xC3\xA4\xC3\xA4");
     CHECK_EQ(decoded("\"abc\"", cell_type::bpchar, 7), "abc");
     CHECK_EQ(decoded("\"ab\"", cell_type::bpchar, 7), "<ab>");
     CHECK_EQ(decoded(R"("x\u0000")", cell_type::json), R"("x\u0000")");
@@ -239,7 +299,8 @@ TEST(json_times)
     CHECK_EQ(decoded("\"2026-11-21 10:00:00+05:30\"", cell_type::timestamptz),
              "2026-11-21 04:30:00.000000+00");
     CHECK_EQ(decoded("\"2026-11-21 10:00:00\"", cell_type::timestamptz), "<2026-11-21 10:00:00>");
-    CHECK_EQ(decoded("\"2026-11-21 10:00:00\"", cell_type::timestamp), "2026-11-21 10:00:00.000000");
+    CHECK_EQ(decoded("\"2026-11-21 10:00:00\"", cell_type::timestamp),
+             "2026-11-21 10:00:00.000000");
     CHECK_EQ(decoded("\"2023-02-29\"", cell_type::date), "<2023-02-29>");
     CHECK_EQ(decoded("\"2000-01-02\"", cell_type::date), "1");
     CHECK_EQ(decoded("\"00:00:01.5\"", cell_type::time), "1500000");
@@ -255,11 +316,14 @@ TEST(json_times)
         const char* name;
         const char* value;
     };
-    for (const unit u : {unit{"s", "1700000000.123456"}, {"ms", "1700000000123.456"},
-                         {"us", "1700000000123456"}, {"ns", "1700000000123456789"}}) {
+    for (const unit u : {unit{"s", "1700000000.123456"},
+                         {"ms", "1700000000123.456"},
+                         {"us", "1700000000123456"},
+                         {"ns", "1700000000123456789"}}) {
         table t({from_payload("a", type_of(cell_type::timestamptz))});
         decoding d(t.option("timestamp_unit", u.name));
-        CHECK_EQ(d.decode("{\"a\": " + std::string(u.value) + "}"), "2023-11-14 22:13:20.123456+00");
+        CHECK_EQ(d.decode("{\"a\": " + std::string(u.value) + "}"),
+                 "2023-11-14 22:13:20.123456+00");
     }
 }
 

@@ -1,5 +1,5 @@
-// decode/scalars and decode/utf8: what is certain, and what is left to the server. test/oracle holds
-// the values against the server's own.
+// decode/scalars and decode/utf8: what is certain, and what is left to the server. test/oracle
+// holds the values against the server's own.
 #include "check.h"
 #include "decoding.h"
 
@@ -42,15 +42,19 @@ TEST(scalars_take_what_is_certain)
     CHECK_EQ(cell_of(".5", cell_type::float8), "0.5");
     CHECK_EQ(cell_of("-inf", cell_type::float8), "<-inf>");
     CHECK_EQ(cell_of("NaN", cell_type::numeric), "<NaN>");
-    CHECK_EQ(cell_of("x", cell_type::numeric), "!22P02 invalid input syntax for type numeric: \"x\"");
+    CHECK_EQ(cell_of("x", cell_type::numeric),
+             "!22P02 invalid input syntax for type numeric: \"x\"");
     CHECK_EQ(cell_of(std::string(300, '9'), cell_type::numeric), "<" + std::string(300, '9') + ">");
     CHECK_EQ(cell_of("tomorrow", cell_type::timestamptz), "<tomorrow>");
     CHECK_EQ(cell_of("2026-11-21T23:59:59.9999999Z", cell_type::timestamptz),
              "2026-11-22 00:00:00.000000+00");
-    CHECK_EQ(cell_of("2026-11-21 10:00:00.123", cell_type::timestamp, 2), "<2026-11-21 10:00:00.123>");
-    CHECK_EQ(cell_of("2026-11-21 10:00:00.12", cell_type::timestamp, 2), "2026-11-21 10:00:00.120000");
+    CHECK_EQ(cell_of("2026-11-21 10:00:00.123", cell_type::timestamp, 2),
+             "<2026-11-21 10:00:00.123>");
+    CHECK_EQ(cell_of("2026-11-21 10:00:00.12", cell_type::timestamp, 2),
+             "2026-11-21 10:00:00.120000");
     CHECK_EQ(cell_of("  yES ", cell_type::boolean), "t");
-    CHECK_EQ(cell_of("o", cell_type::boolean), "!22P02 invalid input syntax for type boolean: \"o\"");
+    CHECK_EQ(cell_of("o", cell_type::boolean),
+             "!22P02 invalid input syntax for type boolean: \"o\"");
 }
 
 TEST(scalars_say_only_so_much_of_a_long_value)
@@ -59,13 +63,14 @@ TEST(scalars_say_only_so_much_of_a_long_value)
     for (int i = 0; i < 100; i++)
         text += "\xE2\x82\xAC";
     const std::string shown = cell_of(text, cell_type::int4);
-    CHECK_EQ(shown, "!22P02 invalid input syntax for type integer: \"" + text.substr(0, 99) + "...\"");
+    CHECK_EQ(shown,
+             "!22P02 invalid input syntax for type integer: \"" + text.substr(0, 99) + "...\"");
 }
 
 TEST(timestamps_there_and_back)
 {
-    for (std::int64_t us : {0ll, -1ll, 1ll, 86399999999ll, -211813488000000000ll, 9223371331199999999ll,
-                            -63082281600000000ll, 253370764800000000ll}) {
+    for (std::int64_t us : {0ll, -1ll, 1ll, 86399999999ll, -211813488000000000ll,
+                            9223371331199999999ll, -63082281600000000ll, 253370764800000000ll}) {
         std::string text;
         append_timestamp(text, us, false);
         std::int64_t back = 0;
@@ -94,7 +99,8 @@ TEST(base64_and_hex)
     }
     std::string out;
     CHECK(decode_base64(" YW\nI = ", out));
-    for (std::string_view bad : {"Y", "YW", "YWI", "=", "Y===", "YW=I", "YW==YW==", "Y*==", "YWI=="}) {
+    for (std::string_view bad :
+         {"Y", "YW", "YWI", "=", "Y===", "YW=I", "YW==YW==", "Y*==", "YWI=="}) {
         out.clear();
         CHECK(!decode_base64(bad, out));
     }
