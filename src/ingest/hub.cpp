@@ -16,6 +16,7 @@ namespace ke::ingest {
 
 template class ticket<layout>;
 template class ticket<std::vector<watermarks>>;
+template class ticket<std::vector<bool>>;
 template class ticket<std::vector<resolved_offset>>;
 template class ticket<broker_report>;
 template class ticket<done>;
@@ -90,6 +91,15 @@ class hub_impl final : public hub {
         return ask<std::vector<resolved_offset>>(
             h, timeout,
             [of = std::move(of)](auto& c, auto& p) { return kafka::find_times(c, of, p); });
+    }
+
+    ticket<std::vector<bool>> ask_append_time(client_handle* h, std::vector<std::string> topics,
+                                              duration timeout) noexcept override
+    {
+        return ask<std::vector<bool>>(
+            h, timeout, [topics = std::move(topics)](auto& c, auto& p) {
+                return kafka::find_append_time(c, topics, p);
+            });
     }
 
     ticket<std::vector<resolved_offset>> ask_group(client_handle* h, std::string group,

@@ -157,6 +157,11 @@ class hub {
     virtual ticket<std::vector<resolved_offset>>
     ask_times(client_handle*, std::vector<std::pair<topic_partition, std::int64_t>>,
               duration timeout) noexcept = 0;
+    // Whether the records of each topic carry the time of their arrival at the broker
+    // (LogAppendTime), so that times ascend within a partition. False where the broker does not say.
+    virtual ticket<std::vector<bool>> ask_append_time(client_handle*,
+                                                      std::vector<std::string> topics,
+                                                      duration timeout) noexcept = 0;
     virtual ticket<std::vector<resolved_offset>> ask_group(client_handle*, std::string group,
                                                            std::vector<topic_partition>,
                                                            duration timeout) noexcept = 0;

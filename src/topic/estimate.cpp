@@ -3,6 +3,7 @@
 extern "C" {
 #include "executor/executor.h"
 #include "optimizer/optimizer.h"
+#include "postmaster/bgworker.h"
 #include "utils/memutils.h"
 }
 
@@ -20,6 +21,10 @@ using std::chrono::milliseconds;
 
 // Records of a topic of which nothing is known.
 constexpr double guess = 100000;
+
+// Records of a batch: so few that a view's query looks rows up by index rather than reading a large
+// table for each batch, and enough that it hashes a small one.
+constexpr double batch_guess = 1000;
 
 // Ends as seen by this process are good for plans this long,
 constexpr auto fresh = std::chrono::seconds(10);
@@ -67,12 +72,17 @@ const std::vector<partition_ends>* known_ends(Oid relid, Oid user, bool analyzed
 {
     auto found = seen().find(relid);
     const bool good = found != seen().end() && clock::now() - found->second.at < fresh;
-    // A worker plans its views' queries: their scans read batches, not the broker.
-    if (!good && !analyzed && !IsBackgroundWorker) {
+    if (!good && !analyzed) {
         ask(relid, user);
         found = seen().find(relid);
     }
     return found == seen().end() ? nullptr : &found->second.ends;
+}
+
+// Whether this process plans views' queries, whose scans read batches.
+bool is_worker()
+{
+    return MyBgworkerEntry && strcmp(MyBgworkerEntry->bgw_library_name, "kafka_engine") == 0;
 }
 
 // Whether planning can say exactly which records the expression leaves.
@@ -123,10 +133,15 @@ estimate estimate_records(PlannerInfo* root, RelOptInfo* rel, Oid relid, List* p
     const bool analyzed = rel->tuples >= 0 && rel->pages > 0;
     const Oid user = OidIsValid(rel->userid) ? rel->userid : GetUserId();
     const condition* c = evaluate_for_plan(pushed, columns);
-    const std::vector<partition_ends>* ends = known_ends(relid, user, analyzed);
+    const bool worker = is_worker();
+    const std::vector<partition_ends>* ends =
+        worker ? nullptr : known_ends(relid, user, analyzed);
 
     estimate e;
-    e.records = ends ? count(*ends, nullptr) : analyzed ? rel->tuples : guess;
+    e.records = worker     ? batch_guess
+                : ends     ? count(*ends, nullptr)
+                : analyzed ? rel->tuples
+                           : guess;
     e.fetched = ends ? count(*ends, c) : e.records;
     // Clauses not counted exactly have the selectivity that the planner thinks they have.
     List* counted = NIL;

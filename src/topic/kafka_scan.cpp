@@ -19,8 +19,16 @@ namespace {
 // Records between two ranges that are read and dropped rather than fetched around.
 constexpr std::int64_t bridge = 500;
 
-// More moments than this are asked of the broker as the earliest of them.
+// Moments asked of the broker for each partition, at most.
 constexpr std::size_t most_times = 16;
+
+// More questions than that are not worth their while: the earliest moment stands for all.
+std::vector<std::int64_t> few(std::vector<std::int64_t> times)
+{
+    if (times.size() > most_times)
+        times.resize(1);
+    return times;
+}
 
 // Whether no record of any topic can pass.
 bool never(const condition* c)
@@ -55,21 +63,26 @@ std::vector<partition_ranges> kafka_scan::find_ranges(const condition* c)
         if (!(leaves(c, {&e.topic, e.partition}) & interval_set::of(e.low, e.end - 1)).empty())
             kept.push_back(&e);
 
-    std::vector<std::int64_t> points = times_asked(c).from;
-    if (points.size() > most_times)
-        points.resize(1);
+    const time_points points = times_asked(c);
+    auto times_for = [&](const partition_ends& e) {
+        std::vector<std::int64_t> times = few(points.from);
+        if (!points.until.empty() && statement_.times_ascend(line_, e.topic))
+            times.insert(times.end(), points.until.begin(), points.until.end());
+        return times;
+    };
     std::vector<statement::time_question> questions;
     for (const partition_ends* e : kept)
-        for (std::int64_t ms : points)
+        for (std::int64_t ms : times_for(*e))
             questions.push_back({e->topic, e->partition, ms});
     const std::vector<std::int64_t> offsets = statement::offsets_at(line_, questions);
 
     std::size_t answer = 0;
     for (const partition_ends* e : kept) {
         std::vector<std::pair<std::int64_t, std::int64_t>> times;
-        for (std::int64_t ms : points)
+        for (std::int64_t ms : times_for(*e))
             times.emplace_back(ms, offsets[answer++]);
-        interval_set left = leaves(c, {&e->topic, e->partition, &times}) &
+        const bool ascend = !points.until.empty() && statement_.times_ascend(line_, e->topic);
+        interval_set left = leaves(c, {&e->topic, e->partition, &times, ascend}) &
                             interval_set::of(e->low, e->end - 1);
         if (!left.empty())
             found.push_back({e->topic, e->partition, left.bridged(bridge).parts()});

@@ -145,24 +145,24 @@ interval_set time_left(const condition* c, const partition_facts& p)
         return {};
     if (!p.times)
         return interval_set::everything();
-    auto offset_at = [&](std::int64_t ms, std::int64_t otherwise) {
-        for (auto& [time, offset] : *p.times)
-            if (time == ms)
-                return offset;
-        return otherwise;
-    };
-    std::int64_t first = interval_set::lowest;
-    std::int64_t last = interval_set::highest;
-    if (t.first > 0) {
-        first = offset_at(t.first, interval_set::lowest);
-        if (first == beyond_the_end)
-            return {};
+    // Of the moments asked about the newest one not after our first serves best, of those after our
+    // last the oldest: a superset in both cases.
+    std::int64_t first = interval_set::lowest, last = interval_set::highest;
+    std::int64_t best_from = 0, best_until = interval_set::highest;
+    for (const auto& [time, offset] : *p.times) {
+        if (offset == interval_set::lowest)
+            continue; // no answer
+        if (time <= t.first && time > best_from) {
+            best_from = time;
+            first = offset;
+        }
+        if (p.times_ascend && t.last < time - clock_slack_ms && time < best_until) {
+            best_until = time;
+            last = offset == beyond_the_end ? offset : offset - 1;
+        }
     }
-    if (p.times_ascend && t.last != interval_set::highest) {
-        std::int64_t after = offset_at(t.last + 1 + clock_slack_ms, beyond_the_end);
-        if (after != beyond_the_end)
-            last = after - 1;
-    }
+    if (first == beyond_the_end)
+        return {};
     return interval_set::of(first, last);
 }
 

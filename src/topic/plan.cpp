@@ -285,7 +285,7 @@ ForeignScan* plan(PlannerInfo* root, RelOptInfo* rel, Oid, ForeignPath*, List* t
     s.attributes = attributes_of(clauses, rel->relid, s.attributes);
     s.pushed = simplify_all(clauses, rel->relid, facts->columns);
     s.record_clauses = about_records(clauses, rel->relid, facts->columns);
-    s.few = root->limit_tuples > 0 && root->limit_tuples <= few_rows;
+    s.few = root->limit_tuples > 0 && root->limit_tuples <= few_rows && !root->sort_pathkeys;
     // Every clause is checked again by the executor, pushed or not.
     return make_foreignscan(tlist, clauses, rel->relid,
                             list_concat_copy(s.pushed, s.record_clauses), pack(s), NIL, NIL,

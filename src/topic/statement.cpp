@@ -195,4 +195,16 @@ std::vector<std::int64_t> statement::offsets_at(const line& l,
     return offsets;
 }
 
+bool statement::times_ascend(const line& l, const std::string& topic)
+{
+    auto [at, is_new] = ascend_.try_emplace({l.client, topic}, false);
+    if (is_new) {
+        // One more question in the rare case of an upper bound in time.
+        const std::vector<bool> answer =
+            await(l, l.hub->ask_append_time(l.client, {topic}, l.timeout));
+        at->second = !answer.empty() && answer[0];
+    }
+    return at->second;
+}
+
 } // namespace ke::topic

@@ -53,6 +53,9 @@ class statement {
     };
     static std::vector<std::int64_t> offsets_at(const line&, const std::vector<time_question>&);
 
+    // Whether the topic's times ascend with its offsets, as far as brokers' clocks do.
+    bool times_ascend(const line&, const std::string& topic);
+
   private:
     using topic_key = std::pair<ingest::client_handle*, std::string>;
     using partition_key = std::tuple<ingest::client_handle*, std::string, std::int32_t>;
@@ -65,6 +68,7 @@ class statement {
     std::shared_ptr<ingest::hub> hub_;
     std::map<topic_key, std::vector<std::int32_t>> layout_;
     std::map<topic_key, std::vector<std::string>> patterns_; // by pattern: topics
+    std::map<topic_key, bool> ascend_;
     std::map<partition_key, std::pair<std::int64_t, std::int64_t>> ends_; // low, end
 };
 

@@ -268,6 +268,24 @@ def test_error_column_takes_bad_records(bare_db, bad):
     assert bare_db.column("SELECT n FROM told") == [1, None, 3, None, 5]
 
 
+# ------------------------------------------------------------------------------ times
+
+
+@pytest.mark.parametrize("kind", ["CreateTime", "LogAppendTime"])
+def test_upper_bounds_in_time(bare_db, kafka, new_topic, produce, kind):
+    topic = new_topic(message_timestamp_type=kind)
+    produce(topic, numbered(range(10)))
+    bare_db.topic_table("t", COLUMNS, kafka, topic)
+    for where, n in [("_timestamp < now() - interval '1 hour'", 0),
+                     ("_timestamp < now() - interval '1 hour' OR _offset = 3", 1),
+                     ("_timestamp BETWEEN now() - interval '1 hour' AND now() + interval '9 s'", 10)]:
+        assert bare_db.value(f"SELECT count(*) FROM t WHERE {where}") == n
+    plan = "\n".join(bare_db.column("EXPLAIN (ANALYZE, TIMING off) SELECT n FROM t "
+                                    "WHERE _timestamp < now() - interval '1 hour'"))
+    # A producer's own clock says nothing about what comes after its record.
+    assert ("Ranges: none" if kind == "LogAppendTime" else "/0:0-9") in plan
+
+
 # ------------------------------------------------------------------------------ plans
 
 
