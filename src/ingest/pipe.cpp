@@ -115,7 +115,7 @@ void pipe::open(std::shared_ptr<kafka::client> of, int event_fd) noexcept
             if (s.end >= 0 && s.next >= s.end) {
                 s.done = true;
                 mark_behind(s, false);
-                gauge_->unfinished.fetch_sub(1);
+                ++finished_;
                 continue;
             }
             auto started = queue_->start(slot, spec_->topics[s.topic.value], s.partition,
@@ -125,7 +125,7 @@ void pipe::open(std::shared_ptr<kafka::client> of, int event_fd) noexcept
                 return;
             }
         }
-        gauge_->bell->ring();
+        tell_settled();
     } catch (...) {
         die({.kind = fault_kind::out_of_memory, .message = "out of memory"});
     }
@@ -134,10 +134,11 @@ void pipe::open(std::shared_ptr<kafka::client> of, int event_fd) noexcept
 void pipe::close() noexcept
 {
     queue_.reset();
-    slabs_.clear();
+    if (!is_shut())
+        return; // the hub went before its feed, which may still hold chunks
     spare_.clear();
     filling_ = nullptr;
-    stretches_.clear();
+    slabs_.clear();
 }
 
 void pipe::add_partitions(std::vector<topic_partition>& to) const
@@ -186,6 +187,7 @@ bool pipe::fill()
     target_rows_ = dry ? std::min(first_rows, spec_->chunk_rows)
                        : std::min(target_rows_ * 2, spec_->chunk_rows);
     if (filling_->empty()) {
+        tell_settled();
         if (dry)
             drop_spare();
         return !dry;
@@ -300,10 +302,8 @@ void pipe::reached(stretch& s, const kafka::arrival& a)
     }
     if (s.end >= 0 && a.offset.value >= s.end)
         finish(s);
-    else if (a.offset.value >= s.next && s.behind) {
+    else if (a.offset.value >= s.next)
         mark_behind(s, false);
-        gauge_->bell->ring();
-    }
 }
 
 void pipe::failed(stretch& s, std::size_t i)
@@ -343,7 +343,22 @@ void pipe::mark_behind(stretch& s, bool behind)
     if (s.behind == behind)
         return;
     s.behind = behind;
-    gauge_->behind.fetch_add(behind ? 1 : -1);
+    if (behind)
+        gauge_->behind.fetch_add(1);
+    else
+        ++settled_;
+}
+
+// After the push: whoever sees that all have reached an end finds the last records in the ring.
+void pipe::tell_settled()
+{
+    if (settled_ == 0 && finished_ == 0)
+        return;
+    gauge_->behind.fetch_sub(settled_);
+    gauge_->unfinished.fetch_sub(finished_);
+    settled_ = 0;
+    finished_ = 0;
+    gauge_->bell->ring();
 }
 
 advance& pipe::advance_of(stretch& s)
@@ -420,11 +435,7 @@ void pipe::push()
                 c->rows.messages.size() * sizeof(decode::message_ref);
     gauge_->waiting_bytes.fetch_add(c->weight);
     ring_.push(c);
-    // After the push: whoever sees that all are finished finds the last records in the ring.
-    if (finished_ > 0) {
-        gauge_->unfinished.fetch_sub(finished_);
-        finished_ = 0;
-    }
+    tell_settled();
     gauge_->bell->ring();
 }
 

@@ -59,6 +59,7 @@ class pipe {
     void open(std::shared_ptr<kafka::client>, int event_fd) noexcept;
     // Takes, decodes and pushes one chunk's worth; false: nothing can be done at the moment.
     bool turn() noexcept;
+    // Stops reading; frees the chunks if the feed has shut the pipe.
     void close() noexcept;
     // More was there than the last turn took.
     bool under_load() const { return under_load_; }
@@ -76,6 +77,7 @@ class pipe {
     void finish(stretch&);
     void stop_finished();
     void mark_behind(stretch&, bool behind);
+    void tell_settled();
     advance& advance_of(stretch&);
     bool room() const;
     bool full() const;
@@ -105,7 +107,9 @@ class pipe {
     std::uint32_t target_rows_ = 0; // small at rest, chunk_rows under load
     std::size_t at_ = 0, count_ = 0; // arrivals taken from the queue and not handled
     bool under_load_ = false;
-    int finished_ = 0;               // partitions that reached their end in filling_
+    // Told to the gauge once filling_ is in the ring:
+    int finished_ = 0; // partitions that reached their end
+    int settled_ = 0;  // partitions that reached the end of the log
     std::vector<kafka::header_view> header_views_;
     std::vector<decode::header> headers_;
 };

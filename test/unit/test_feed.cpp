@@ -331,10 +331,14 @@ TEST(feed_outlives_its_hub)
         s.broker.flush();
         auto f = s.h->open_feed(s.c, whole("t", 1, -1));
         REQUIRE(f.ok());
+        REQUIRE(eventually([&] { return f.value()->ready(); }));
         s.h.reset();
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
-        while (chunk* c = f.value()->take())
-            f.value()->give_back(c);
+        chunk* c = f.value()->take();
+        REQUIRE(c != nullptr);
+        CHECK_EQ(payload(*c, 0), "a");
+        f.value()->give_back(c);
+        CHECK(f.value()->take() == nullptr);
         CHECK(!f.value()->exhausted());
     }
     CHECK(all_gone());

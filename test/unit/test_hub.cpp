@@ -134,6 +134,29 @@ TEST(hub_refuses_what_librdkafka_refuses)
     CHECK(all_gone());
 }
 
+TEST(hub_tells_a_refused_login_before_time_is_up)
+{
+    {
+        mock broker; // knows of no logins
+        auto h = make_hub();
+        auto* c = h->client({{"bootstrap.servers", broker.address()},
+                             {"security.protocol", "sasl_plaintext"},
+                             {"sasl.mechanism", "PLAIN"},
+                             {"sasl.username", "u"},
+                             {"sasl.password", "hunter2"}})
+                      .value();
+        auto start = now();
+        auto asked = h->ask_layout(c, {"t"}, 10s);
+        auto l = answer(*h, asked);
+        REQUIRE(!l.ok());
+        CHECK(elapsed_ms(start) < 5000);
+        CHECK_EQ(l.error().kind, fault_kind::authentication);
+        CHECK((l.error().message + l.error().detail).find("hunter2") == std::string::npos);
+        CHECK(h->complaint(c).has_value());
+    }
+    CHECK(all_gone());
+}
+
 TEST(hub_complaint_ends_when_the_broker_is_back)
 {
     {
