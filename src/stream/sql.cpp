@@ -5,6 +5,7 @@ extern "C" {
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/snapmgr.h"
 }
 
 namespace ke::stream {
@@ -59,6 +60,9 @@ std::uint64_t run(const char* sql, const sql_arguments& a, long limit)
 void spi_stretch::begin()
 {
     who = begin_privileged();
+    snapshot_pushed = !ActiveSnapshotSet();
+    if (snapshot_pushed)
+        PushActiveSnapshot(GetTransactionSnapshot());
     if (SPI_connect() != SPI_OK_CONNECT)
         elog(ERROR, "SPI_connect failed");
 }
@@ -67,6 +71,8 @@ void spi_stretch::end()
 {
     if (SPI_finish() != SPI_OK_FINISH)
         elog(ERROR, "SPI_finish failed");
+    if (snapshot_pushed)
+        PopActiveSnapshot();
     end_privileged(who);
 }
 

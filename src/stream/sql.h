@@ -37,9 +37,11 @@ struct sql_arguments {
 // Runs one statement; the number of rows. Between begin and end of an spi_stretch.
 std::uint64_t run(const char* sql, const sql_arguments&, long limit = 0);
 
-// begin_privileged and SPI together; results (SPI_tuptable) live until end().
+// begin_privileged and SPI together; results (SPI_tuptable) live until end(). Processes without a
+// portal (workers) get the snapshot that SPI wants below those of its statements.
 struct spi_stretch {
     privileged who;
+    bool snapshot_pushed;
     void begin();
     void end();
 };

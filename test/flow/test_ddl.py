@@ -1,0 +1,257 @@
+"""DDL and the SQL functions of continuous views, with workers running and on a real Kafka."""
+
+import threading
+import time
+
+import psycopg
+import pytest
+
+from wait import wait_until
+
+COLUMNS = "id int, name text, _partition int, _offset bigint"
+
+
+@pytest.fixture
+def clicks(db, kafka, topic):
+    db.topic_table("clicks", COLUMNS, kafka, topic=topic)
+    return topic
+
+
+def numbered(first, last):
+    return [{"id": i, "name": f"n{i}"} for i in range(first, last)]
+
+
+def positions(db, view):
+    return db.rows("SELECT partition, next_offset FROM kafka.positions WHERE view = %s::regclass"
+                   " ORDER BY 1", [view])
+
+
+# ---------------------------------------------------------------------------------- starts
+
+
+def test_latest_is_resolved_at_create(db, kafka, new_topic, produce):
+    topic = new_topic(partitions=2)
+    sent = produce(topic, numbered(0, 20))
+    db.topic_table("clicks", COLUMNS, kafka, topic=topic)
+    db.view("v", "SELECT id FROM clicks", start="latest", paused=True)
+    ends = [(p, max((o + 1 for q, o in sent if q == p), default=0)) for p in (0, 1)]
+    assert positions(db, "v") == ends
+    produce(topic, numbered(20, 30))
+    db.execute("SELECT kafka.resume('v')")
+    db.wait_count("v", 10)
+    assert db.row("SELECT min(id), max(id) FROM v") == (20, 29)
+
+
+def test_a_time_and_one_past_the_end(db, clicks, produce):
+    produce(clicks, numbered(0, 5))
+    time.sleep(0.05)
+    between = db.value("SELECT clock_timestamp()::text")
+    time.sleep(0.05)
+    produce(clicks, numbered(5, 8))
+    db.view("v", "SELECT id FROM clicks", start=between, paused=True)
+    assert positions(db, "v") == [(0, 5)]
+    db.view("w", "SELECT id FROM clicks", start="2100-01-01", paused=True)
+    assert positions(db, "w") == [(0, 8)]
+
+
+def test_group_starts_where_it_has_committed(db, clicks, produce):
+    produce(clicks, numbered(0, 10))
+    db.view("a", "SELECT id FROM clicks", group_id="g1")
+    db.wait_count("a", 10)
+    db.view("none", "SELECT id FROM clicks", start="group", group_id="nobody", paused=True)
+    assert positions(db, "none") == []
+
+    def mirrored():
+        db.view("b", "SELECT id FROM clicks", start="group", group_id="g1", paused=True)
+        found = positions(db, "b")
+        db.execute("DROP MATERIALIZED VIEW b")
+        return found == [(0, 10)]
+
+    wait_until(mirrored, 30, lambda: "the group has the position")
+
+
+def test_map_leaves_other_partitions_at_the_earliest(db, kafka, new_topic, produce):
+    topic = new_topic(partitions=2)
+    produce(topic, numbered(0, 6), partition=0)
+    produce(topic, numbered(100, 104), partition=1)
+    db.topic_table("clicks", COLUMNS, kafka, topic=topic)
+    db.view("v", "SELECT id FROM clicks", start="0:4")
+    db.wait_count("v", 6)
+    assert db.column("SELECT id FROM v ORDER BY 1") == [4, 5, 100, 101, 102, 103]
+
+
+def test_no_broker(db):
+    db.topic_table("clicks", COLUMNS, "127.0.0.1:1", topic="t",
+                   server_options={"connect_timeout": "300ms"})
+    db.view("v", "SELECT id FROM clicks")
+    began = time.monotonic()
+    for start in ("latest", "2026-01-01", "group"):
+        e = db.error("CREATE MATERIALIZED VIEW w WITH (kafka.continuous, kafka.start = "
+                     f"'{start}') AS SELECT id FROM clicks")
+        assert e.sqlstate == "08001" or e.sqlstate.startswith("HV"), (e.sqlstate, str(e))
+        assert "127.0.0.1:1" in str(e)
+    assert time.monotonic() - began < 10
+    began = time.monotonic()
+    db.execute("DROP MATERIALIZED VIEW v")
+    assert time.monotonic() - began < 1
+
+
+# ---------------------------------------------------------------------------------- control
+
+
+def test_pause_is_exact_and_rolls_back(db, clicks, produce):
+    db.view("v", "SELECT id FROM clicks")
+    produce(clicks, numbered(0, 10))
+    db.wait_count("v", 10)
+    other = db.connect(autocommit=False)
+    other.execute("SELECT kafka.pause('v')")
+    produce(clicks, numbered(10, 20))
+    time.sleep(1)
+    assert db.value("SELECT count(*) FROM v") == 10  # held while the transaction is open
+    other.rollback()
+    db.wait_count("v", 20)
+    db.execute("SELECT kafka.pause('v')")
+    produce(clicks, numbered(20, 30))
+    time.sleep(1)
+    assert db.value("SELECT count(*) FROM v") == 20
+    assert db.state("v")[0] == "paused"
+    db.execute("SELECT kafka.resume('v')")
+    db.wait_count("v", 30)
+
+
+def test_seek_and_read_again(db, clicks, produce):
+    produce(clicks, numbered(0, 10))
+    db.view("v", "SELECT id FROM clicks")
+    db.wait_count("v", 10)
+    db.execute("SELECT kafka.seek('v', '0:7')")
+    db.wait_count("v", 13)
+    with db.connect(autocommit=False) as c:
+        c.execute("TRUNCATE v")
+        c.execute("SELECT kafka.seek('v', 'earliest')")
+    db.wait_count("v", 10)
+    assert db.value("SELECT count(DISTINCT id) FROM v") == 10
+
+
+def test_an_idle_seek_holds_up_nobody_else(db, clicks, produce):
+    db.view("a", "SELECT id FROM clicks")
+    db.view("b", "SELECT id FROM clicks")
+    produce(clicks, numbered(0, 10))
+    db.wait_count("a", 10)
+    db.wait_count("b", 10)
+    other = db.connect(autocommit=False)
+    other.execute("SELECT kafka.seek('a', '0:10')")
+    produce(clicks, numbered(10, 20))
+    db.wait_count("b", 20)
+    other.rollback()
+    db.wait_count("a", 20)
+
+
+# ---------------------------------------------------------------------------------- while running
+
+
+def producing(produce, topic):
+    """Produces until the event is set."""
+    stop = threading.Event()
+
+    def run():
+        n = 0
+        while not stop.is_set():
+            produce(topic, numbered(n, n + 50))
+            n += 50
+
+    t = threading.Thread(target=run, daemon=True)
+    t.start()
+    return stop, t
+
+
+def test_ddl_while_rows_come_in(db, clicks, produce):
+    db.view("v", "SELECT id, name FROM clicks")
+    stop, thread = producing(produce, clicks)
+    try:
+        wait_until(lambda: db.value("SELECT count(*) FROM v") > 100, 30, lambda: "rows come in")
+        for statement in ("ALTER MATERIALIZED VIEW v RENAME COLUMN name TO label",
+                          "ALTER TABLE v ADD COLUMN extra int DEFAULT 7",
+                          "CREATE INDEX ON v (id)",
+                          "ALTER MATERIALIZED VIEW v SET (kafka.batch_rows = 20)",
+                          "ALTER MATERIALIZED VIEW v RENAME TO w",
+                          "CREATE SCHEMA s", "ALTER MATERIALIZED VIEW w SET SCHEMA s"):
+            began = time.monotonic()
+            db.execute(statement)
+            assert time.monotonic() - began < 2, statement
+    finally:
+        stop.set()
+        thread.join()
+    total = db.value("SELECT count(*) FROM clicks")
+    db.wait_count("s.w", total)
+    assert db.value("SELECT count(*) FROM s.w WHERE label <> 'n' || id OR extra <> 7") == 0
+    assert db.value("SELECT count(DISTINCT (id)) FROM s.w") == total
+    began = time.monotonic()
+    db.execute("DROP SCHEMA s CASCADE")
+    assert time.monotonic() - began < 1
+    assert db.value("SELECT count(*) FROM kafka.registry") == 0
+    assert db.value("SELECT count(*) FROM kafka.progress") == 0
+
+
+@pytest.mark.parametrize("how", ["DROP MATERIALIZED VIEW v", "DROP TABLE v",
+                                 "DROP FOREIGN TABLE clicks CASCADE"])
+def test_drop_with_the_broker_frozen(db, own_kafka, new_topic, produce, how):
+    topic = new_topic(broker=own_kafka)
+    db.topic_table("clicks", COLUMNS, own_kafka, topic=topic)
+    produce(topic, numbered(0, 10), broker=own_kafka)
+    db.view("v", "SELECT id FROM clicks")
+    db.wait_count("v", 10)
+    with own_kafka.frozen():
+        began = time.monotonic()
+        db.execute(how)
+        assert time.monotonic() - began < 1
+    assert db.value("SELECT count(*) FROM kafka.progress") == 0
+
+
+def test_into_feeds_by_name(db, clicks, produce):
+    db.execute("CREATE TABLE target (made timestamptz DEFAULT now(), label varchar(10), id bigint)")
+    db.view("v", "SELECT id, name AS label FROM clicks", into="target")
+    produce(clicks, numbered(0, 10))
+    db.wait_count("v", 10)
+    assert db.rows("SELECT id, label FROM v ORDER BY id LIMIT 1") == [(0, "n0")]
+    assert db.value("SELECT count(made) FROM target") == 10
+    db.execute("DROP MATERIALIZED VIEW v")
+    assert db.value("SELECT count(*) FROM target") == 10
+
+
+def test_owner_runs_the_query(db, clicks, produce):
+    produce(clicks, numbered(0, 5))
+    db.view("v", "SELECT id, current_user::text AS who FROM clicks")
+    db.wait_count("v", 5)
+    with db.role() as role:
+        db.execute(f"GRANT SELECT ON clicks TO {role}")
+        db.execute(f"GRANT USAGE ON FOREIGN SERVER {db.value('SELECT srvname FROM pg_foreign_server')}"
+                   f" TO {role}")
+        db.execute(f"ALTER MATERIALIZED VIEW v OWNER TO {role}")
+        produce(clicks, numbered(5, 6))
+        db.wait_count("v", 6)
+        assert db.value("SELECT who FROM v WHERE id = 5") == role
+
+
+def test_commit_prepared_wakes(new_cluster, kafka, topic, produce):
+    from database import Database
+    cluster = new_cluster(max_prepared_transactions=2)
+    with Database(cluster) as db:
+        db.topic_table("clicks", COLUMNS, kafka, topic=topic)
+        produce(topic, numbered(0, 5))
+        c = db.connect(autocommit=False)
+        c.execute("CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT id FROM clicks")
+        c.execute("PREPARE TRANSACTION 'p'")
+        c.rollback()
+        db.execute("COMMIT PREPARED 'p'")
+        db.wait_count("v", 5, timeout=10)
+
+
+def test_without_preload(bare_db):
+    bare_db.topic_table("clicks", COLUMNS, "127.0.0.1:1", topic="t")
+    fresh = bare_db.connect()
+    for _ in range(2):
+        e = bare_db.error("CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS"
+                          " SELECT id FROM clicks", connection=fresh)
+        assert e.sqlstate == "55000"
+        assert "shared_preload_libraries = 'kafka_engine'" in e.diag.message_hint
+    assert isinstance(e, psycopg.Error)
