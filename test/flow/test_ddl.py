@@ -44,9 +44,9 @@ def test_latest_is_resolved_at_create(db, kafka, new_topic, produce):
 
 def test_a_time_and_one_past_the_end(db, clicks, produce):
     produce(clicks, numbered(0, 5))
-    time.sleep(0.05)
-    between = db.value("SELECT clock_timestamp()::text")
-    time.sleep(0.05)
+    between = db.value("SELECT (clock_timestamp() + interval '20 ms')::text")
+    wait_until(lambda: db.value("SELECT clock_timestamp() > %s::timestamptz + interval '20 ms'",
+                                [between]), 5, "the time has passed")
     produce(clicks, numbered(5, 8))
     db.view("v", "SELECT id FROM clicks", start=between, paused=True)
     assert positions(db, "v") == [(0, 5)]
@@ -101,18 +101,19 @@ def test_no_broker(db):
 
 def test_pause_is_exact_and_rolls_back(db, clicks, produce):
     db.view("v", "SELECT id FROM clicks")
+    db.view("witness", "SELECT id FROM clicks")  # what it has, v could have
     produce(clicks, numbered(0, 10))
     db.wait_count("v", 10)
     other = db.connect(autocommit=False)
     other.execute("SELECT kafka.pause('v')")
     produce(clicks, numbered(10, 20))
-    time.sleep(1)
+    db.wait_count("witness", 20)
     assert db.value("SELECT count(*) FROM v") == 10  # held while the transaction is open
     other.rollback()
     db.wait_count("v", 20)
     db.execute("SELECT kafka.pause('v')")
     produce(clicks, numbered(20, 30))
-    time.sleep(1)
+    db.wait_count("witness", 30)
     assert db.value("SELECT count(*) FROM v") == 20
     assert db.state("v")[0] == "paused"
     db.execute("SELECT kafka.resume('v')")
