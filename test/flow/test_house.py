@@ -56,3 +56,19 @@ def test_server_is_private_and_watched(new_cluster):
     c.check_log()
     c.kill_server()
     c.start()
+
+
+def test_an_abort_is_never_excused(new_cluster):
+    """A count would let a crash hide behind a kill that was announced: deaths go by pid."""
+    c = new_cluster(preload=False)
+    with c.connect() as victim:
+        os.kill(victim.info.backend_pid, signal.SIGABRT)
+        wait_until(lambda: "signal 6" in c.log_text(), what="the abort is logged")
+    c.wait_ready()
+    with c.connect() as session:
+        c.kill_process(session.info.backend_pid)
+        wait_until(lambda: "signal 9" in c.log_text(), what="the kill is logged")
+    c.expect_crash()
+    with pytest.raises(AssertionError, match="signal 6") as told:
+        c.check_log()
+    assert "signal 9" not in str(told.value)
