@@ -28,6 +28,7 @@ result<std::shared_ptr<client>> client::make(const settings& given, bool brisk)
             (void)c;
     };
     std::shared_ptr<client> made(new client, reap);
+    made->given_ = given;
     const std::string* address = find_setting(given, "bootstrap.servers");
     made->address_ = address != nullptr ? *address : "";
 

@@ -34,6 +34,7 @@ class client {
 
     rd_kafka_s* handle() const { return handle_; }
     const std::string& address() const { return address_; } // bootstrap servers, as given
+    const settings& given() const { return given_; }
 
     // --- control thread ---
     // Writes eight bytes to the event descriptor when there is something to serve.
@@ -64,6 +65,7 @@ class client {
     rd_kafka_s* handle_ = nullptr;
     rd_kafka_queue_s* events_ = nullptr;
     std::string address_;
+    settings given_;
 
     mutable std::mutex mutex_; // guards what follows: control thread writes, all read
     std::string statistics_;

@@ -106,7 +106,7 @@ result<conf_ptr> make_conf(const settings& given, bool brisk)
         if (row == nullptr)
             return fault{.kind = fault_kind::unknown_option,
                          .message = "librdkafka has no property \"" + name + "\""};
-        if (row->who == access::ours && name != uncommitted_ends.first)
+        if (row->who == access::ours && name != uncommitted_ends.first && name != "group.id")
             return refusal(name, row->why);
         if (rd_kafka_conf_set(conf.get(), std::string(row->name).c_str(), value.c_str(), words,
                               sizeof words) != RD_KAFKA_CONF_OK)

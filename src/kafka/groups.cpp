@@ -1,5 +1,11 @@
-// Positions of consumer groups, read and stored by the Admin API: no membership, no group.id.
+// Positions of consumer groups, read and stored by the Admin API: no membership.
+//
+// Reading is done by a client of its own that has a group.id: without one librdkafka 2.0.2
+// dereferences null when the answer is "coordinator is loading" (rd_kafka_handle_OffsetFetch asks
+// rk_cgrp for the coordinator). Storing has the guard.
+#include <chrono>
 #include <map>
+#include <thread>
 
 #include "kafka/control.h"
 #include "kafka/fault.h"
@@ -55,9 +61,22 @@ result<const rd_kafka_topic_partition_list_t*> only_group(client& c, rd_kafka_ev
 
 } // namespace
 
-result<std::vector<resolved_offset>> find_group(client& c, const std::string& group,
-                                                const std::vector<topic_partition>& of, patience& p)
+namespace {
+
+// Answers that pass by themselves: the group's coordinator is starting or moving.
+bool coordinator_moves(rd_kafka_resp_err_t err)
 {
+    return err == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
+           err == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+           err == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || err == RD_KAFKA_RESP_ERR__WAIT_COORD;
+}
+
+// One question; again: whether the same question may be answered a moment later.
+result<std::vector<resolved_offset>> ask_group(client& c, const std::string& group,
+                                               const std::vector<topic_partition>& of, patience& p,
+                                               bool& again)
+{
+    again = false;
     queue_ptr queue(rd_kafka_queue_new(c.handle()));
     partitions_ptr list(rd_kafka_topic_partition_list_new(static_cast<int>(of.size())));
     for (const topic_partition& at : of)
@@ -75,6 +94,9 @@ result<std::vector<resolved_offset>> find_group(client& c, const std::string& gr
     const rd_kafka_group_result_t** groups = nullptr;
     if (auto* answer = rd_kafka_event_ListConsumerGroupOffsets_result(event.get()))
         groups = rd_kafka_ListConsumerGroupOffsets_result_groups(answer, &count);
+    again = coordinator_moves(rd_kafka_event_error(event.get())) ||
+            (count == 1 && rd_kafka_group_result_error(groups[0]) != nullptr &&
+             coordinator_moves(rd_kafka_error_code(rd_kafka_group_result_error(groups[0]))));
     auto found = only_group(c, event.get(), groups, count, group);
     if (!found)
         return found.error();
@@ -97,6 +119,25 @@ result<std::vector<resolved_offset>> find_group(client& c, const std::string& gr
         answer.push_back(std::move(r));
     }
     return answer;
+}
+
+} // namespace
+
+result<std::vector<resolved_offset>> find_group(client& c, const std::string& group,
+                                                const std::vector<topic_partition>& of, patience& p)
+{
+    settings with_group = c.given();
+    with_group.emplace_back("group.id", group);
+    auto own = client::make(with_group, true);
+    if (!own)
+        return own.error();
+    for (;;) {
+        bool again = false;
+        auto answer = ask_group(*own.value(), group, of, p, again);
+        if (!again || p.over())
+            return answer;
+        std::this_thread::sleep_for(std::chrono::milliseconds(p.rest(100)));
+    }
 }
 
 result<done> store_group(client& c, const std::string& group,
