@@ -84,7 +84,7 @@ def test_interrupts_without_a_broker(bare_db, own_kafka, table, state):
     assert bare_db.value("SELECT count(*) FROM t") == 20000
 
 
-def test_broker_freezes_in_the_middle(bare_db, own_kafka, table):
+def test_broker_freezes_beside_an_open_cursor(bare_db, own_kafka, table):
     c = bare_db.connect(autocommit=False)
     pid = c.info.backend_pid
     assert c.execute("SELECT count(*) FROM t").fetchone() == (20000,)
@@ -101,6 +101,47 @@ def test_broker_freezes_in_the_middle(bare_db, own_kafka, table):
         c.execute("ROLLBACK TO s")
         c.rollback()
         settled(pid, before, "rolled back")
+
+
+@pytest.fixture
+def large(bare_db, own_kafka, new_topic, produce):
+    """More than lanes and client read ahead: 75 MB; connect_timeout 3 s."""
+    topic = new_topic(broker=own_kafka)
+    produce(topic, ['{"n": %d, "s": "%s"}' % (n, "x" * 480) for n in range(150000)],
+            broker=own_kafka)
+    bare_db.topic_table("t", COLUMNS, own_kafka, topic, server_options={"connect_timeout": "3s"})
+    return topic
+
+
+def test_broker_freezes_in_the_middle_of_a_read(bare_db, own_kafka, large):
+    for cancelled_after in (1, None):
+        c = bare_db.connect(autocommit=False)
+        pid = c.info.backend_pid
+        before = usage(pid)
+        c.execute("DECLARE x CURSOR FOR SELECT n, s FROM t")
+        assert len(c.execute("FETCH 5 FROM x").fetchall()) == 5
+        with own_kafka.frozen():
+            begin = time.monotonic()
+            if cancelled_after:
+                threading.Timer(cancelled_after, c.cancel).start()
+            with pytest.raises(psycopg.Error) as raised:
+                c.execute("FETCH ALL FROM x")
+            took = time.monotonic() - begin
+            if cancelled_after:
+                assert raised.value.sqlstate == "57014" and took < cancelled_after + AT_ONCE
+            else:
+                assert raised.value.sqlstate == "HV00N" and 2.5 < took < 6
+            c.rollback()
+        wait_until(lambda: usage(pid)[0] <= before[0], 10, lambda: f"{usage(pid)}, {before}")
+
+
+def test_retention_between_the_ends_and_the_read(bare_db, own_kafka, large):
+    c = bare_db.connect(autocommit=False)
+    c.execute("DECLARE x CURSOR FOR SELECT _offset FROM t")
+    own_kafka.delete_records(large, 0, 60000)
+    offsets = [o for (o,) in c.execute("FETCH ALL FROM x").fetchall()]
+    assert offsets == list(range(60000, 150000))
+    c.rollback()
 
 
 def test_open_cursors_leave_with_their_savepoint(bare_db, own_kafka, table):
