@@ -232,13 +232,11 @@ void worker::settle_share(share& s)
             v.rest.times = 0;
             v.reason.clear();
             v.error.clear();
-            v.moved_at = steady::now();
             v.mirror.lsn = XactLastCommitEnd;
         }
         if (s.stop) {
             leave_feed(v);
-            v.at = phase::over;
-            show(v, live_state::stopped, s.stop->reason, s.stop->error);
+            over(v);
         }
         break;
     case fate::left:

@@ -170,7 +170,6 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
         v->feed = f.get();
         v->at = phase::reading;
         v->reason.clear();
-        v->moved_at = steady::now();
     }
     s.feeds.push_back(std::move(f));
 }

@@ -44,8 +44,6 @@ inline constexpr std::int64_t near_records = 65536;
 // Positions that only passed control records are written at most so often.
 inline constexpr milliseconds lazy_interval{1000};
 inline constexpr milliseconds mirror_interval{5000};
-// More to read, nothing comes and nobody complains: stuck.
-inline constexpr milliseconds stuck_after{30000};
 
 struct source;
 struct feed_state;
@@ -93,7 +91,6 @@ struct served_view {
     } rest;
     std::string reason, error; // newest trouble; "" when all is well
 
-    steady::time_point moved_at = steady::now(); // positions last moved, or nothing to read
     bool shown_once = false;
     live_state shown = live_state::starting;
     std::string shown_reason;

@@ -88,9 +88,15 @@ void worker::halt(served_view& v, const stop_report& report, const gap* with_gap
         rest(v, milliseconds(200), milliseconds(5000));
         return;
     }
-    v.at = phase::over;
-    show(v, live_state::stopped, report.reason, report.error);
+    over(v);
     ereport(LOG, (errmsg("kafka view %s stopped: %s", v.is.name.c_str(), report.reason.c_str())));
+}
+
+// What kafka.registry says is shown from here on; after a resume it starts again.
+void worker::over(served_view& v)
+{
+    v.at = phase::over;
+    show(v, live_state::starting, "", "");
 }
 
 void worker::show(served_view& v, live_state state, const std::string& reason,
@@ -127,10 +133,6 @@ live_state worker::state_of(const served_view& v, std::string& reason)
     if (v.feed->reader->at_end() && v.feed->gathered.empty())
         return live_state::running;
     std::int64_t behind = records_behind(v);
-    if (behind > 0 && steady::now() - v.moved_at > stuck_after) {
-        reason = std::to_string(behind) + " records behind, and nothing comes";
-        return live_state::stuck;
-    }
     if (v.feed->catching_up || behind > v.is.options.batch_rows)
         return live_state::catching_up;
     return live_state::running;
@@ -142,8 +144,6 @@ void worker::publish_states()
         for (auto& v : s->views) {
             if (v->at == phase::over)
                 continue;
-            if (v->feed && v->feed->reader->at_end() && v->feed->gathered.empty())
-                v->moved_at = steady::now();
             std::string reason;
             live_state state = state_of(*v, reason);
             show(*v, state, reason, v->error);
