@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 
+import psycopg
 import pytest
 
 from database import Database
@@ -53,12 +54,24 @@ def check(db):
                     " WHERE view = 'v'::regclass") == RECORDS
 
 
+def gone(db):
+    """The server has noticed: it ends every session before it starts again."""
+    def asked():
+        try:
+            db.value("SELECT 1")
+            return False
+        except psycopg.OperationalError:
+            return True
+
+    wait_until(asked, 60, "the session is ended")
+
+
 def reconnect(db):
     def again():
         try:
             db.connection = db.connect()
             return True
-        except Exception:
+        except psycopg.OperationalError:
             return False
 
     wait_until(again, 60, "the server answers")
@@ -75,6 +88,7 @@ def test_kill_9_of_a_worker(running):
     for _ in range(3):
         grown(db, 1500)
         db.cluster.kill_process(db.value("SELECT pid FROM kafka.workers LIMIT 1"))
+        gone(db)
         reconnect(db)
     check(db)
 
