@@ -230,15 +230,19 @@ TEST(hub_leaves_no_descriptor)
     };
     mock broker;
     broker.topic("t", 1);
-    CHECK(all_gone());
-    int before = descriptors();
-    for (int i = 0; i < 20; ++i) {
+    auto round = [&](bool wait) {
         auto h = make_hub();
         auto* c = h->client({{"bootstrap.servers", broker.address()}}).value();
         auto t = h->ask_layout(c, {"t"}, 5s);
-        if (i % 2 == 0)
+        if (wait)
             CHECK(answer(*h, t).ok());
-    }
+    };
+    round(true);
+    CHECK(all_gone());
+    std::this_thread::sleep_for(200ms); // the mock's end of the connection goes a little later
+    int before = descriptors();
+    for (int i = 0; i < 20; ++i)
+        round(i % 2 == 0);
     CHECK(all_gone());
     CHECK(eventually([&] { return descriptors() <= before; }, 3000));
 }
