@@ -6,8 +6,8 @@ import time
 import psycopg
 import pytest
 
-from conftest import wait_until
 from database import Database
+from wait import let_pass, wait_until
 
 OURS = "SELECT backend_type, datname, pid FROM pg_stat_activity WHERE backend_type LIKE 'kafka_engine%'"
 
@@ -47,7 +47,7 @@ def test_named_idle_and_gone(db, cluster, kafka, topic, produce):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     before = cpu(supervisor), cpu(worker)
-    time.sleep(5)
+    let_pass(5)
     assert cpu(supervisor) - before[0] < 0.25 and cpu(worker) - before[1] < 0.5
     assert db.rows("SELECT backend_xmin FROM pg_stat_activity WHERE pid = ANY(%s)"
                    " AND (backend_xmin IS NOT NULL OR xact_start IS NOT NULL)",
@@ -62,7 +62,7 @@ def test_rolled_back_starts_nobody(db, cluster, kafka, topic, produce):
     with db.connect(autocommit=False) as c:
         c.execute("CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT * FROM t")
         c.rollback()
-    time.sleep(1)
+    let_pass(1)
     assert not processes(cluster, database=db.name)
 
 
@@ -77,7 +77,7 @@ def test_prepared_transaction_starts_at_its_commit(new_cluster, kafka, topic, pr
             db.execute("PREPARE TRANSACTION 'p'")
         except psycopg.errors.FeatureNotSupported:
             pytest.skip("the server does not prepare such a transaction")
-        time.sleep(0.5)
+        let_pass(0.5)
         assert not processes(cluster, database=db.name)
         db.execute("COMMIT PREPARED 'p'")
         db.wait_count("v", 1)
@@ -382,7 +382,7 @@ def test_standby_has_no_workers(new_cluster, kafka, topic, produce, tmp_path):
         second.start()
         standby = Database(second, name=db.name, create=False)
         standby.wait_count("v", 10)
-        time.sleep(1)
+        let_pass(1)
         assert not processes(second)
         assert standby.state("v")[0] == "waiting"
         db.execute("SELECT kafka.pause('v')")  # two clusters must not share what follows

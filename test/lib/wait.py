@@ -22,3 +22,8 @@ def wait_until(condition, timeout=30.0, what="condition", interval=0.02):
             told = what() if callable(what) else what
             raise TimedOut(f"not within {timeout} s: {told}")
         time.sleep(interval)
+
+
+def let_pass(seconds):
+    """For what has no condition: that nothing happens for a while, or a pace."""
+    time.sleep(seconds)
