@@ -36,6 +36,18 @@ std::int64_t distance(const served_view& leader, const served_view& v)
     return sum;
 }
 
+// What a feed for these views can be opened on: one whose marks are not known yet has no position, and
+// comes with the next opening.
+std::vector<partition_key> readable(const source& s, const std::vector<served_view*>& views)
+{
+    std::vector<partition_key> list;
+    for (const partition_key& k : s.partitions)
+        if (std::any_of(views.begin(), views.end(),
+                        [&](const served_view* v) { return v->positions.contains(k); }))
+            list.push_back(k);
+    return list;
+}
+
 bool same_views(const feed_state& f, const std::vector<served_view*>& views)
 {
     return f.views.size() == views.size() &&
@@ -89,7 +101,7 @@ void worker::open_feeds(source& s)
     for (group& g : groups) {
         auto same = std::find_if(s.feeds.begin(), s.feeds.end(), [&](auto& f) {
             return !f->broken && f->catching_up == g.catching_up &&
-                   f->partitions == s.partitions && same_views(*f, g.views);
+                   f->partitions == readable(s, g.views) && same_views(*f, g.views);
         });
         if (same != s.feeds.end())
             kept.insert(same->get());
@@ -111,7 +123,7 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
     auto f = std::make_unique<feed_state>();
     f->from = &s;
     f->topics = s.topics;
-    f->partitions = s.partitions;
+    f->partitions = readable(s, views);
     f->catching_up = catching_up;
     f->opened = steady::now();
     f->batch_rows = INT64_MAX;
