@@ -205,7 +205,7 @@ void publish_busy(const unit& u, std::int64_t us)
 
 void publish_librdkafka(const std::string& json)
 {
-    constexpr std::size_t most = 256 * 1024; // cut JSON is no JSON: a longer one is left out
+    constexpr std::size_t most = 8 << 20; // cut JSON is no JSON: a longer one is left out
     worker_slot* me = my_slot();
     if (!me)
         return;

@@ -76,7 +76,7 @@ worker_statistics& my_statistics();
 // open for 150 ms (batch_began_at set); the supervisor then looks whether somebody waits for a lock
 // of this worker, every 40 ms until the batch ends, and cancels the batch (SIGINT) if so.
 void call_supervisor();
-// Newest librdkafka statistics of this worker, truncated to what fits; for kafka.workers.
+// Newest librdkafka statistics of this worker (left out above 8 MB); for kafka.workers.
 void publish_librdkafka(const std::string& json);
 
 // Busy time (us, apply and commit) of a unit since the last call: by this the supervisor decides
