@@ -1,12 +1,10 @@
-// Positions of consumer groups, read and stored by the Admin API: no membership.
+// Positions of consumer groups, read and stored: no membership, no rebalance.
 //
-// Reading is done by a client of its own that has a group.id: without one librdkafka 2.0.2
-// dereferences null when the answer is "coordinator is loading" (rd_kafka_handle_OffsetFetch asks
-// rk_cgrp for the coordinator). Storing has the guard.
-#include <chrono>
-#include <map>
-#include <thread>
-
+// Each act takes a client of its own, with the group as its group.id, for as long as it lasts, and
+// librdkafka's ordinary commit and committed calls. The Admin API, which would do all groups from one
+// client, is not fit for a server in librdkafka 2.0.2: ListConsumerGroupOffsets dereferences null
+// where the coordinator is loading (rk_cgrp), and its way to a coordinator that goes away in the
+// middle fails an assertion (rd_kafka_enq_once_del_source_return). Both end the process.
 #include "kafka/control.h"
 #include "kafka/fault.h"
 #include "kafka/handles.h"
@@ -18,107 +16,40 @@ namespace ke::kafka {
 
 namespace {
 
-// Waits for the answer that comes by the queue, in short turns, so that a halt is heard.
-event_ptr await(rd_kafka_queue_t* queue, patience& p)
+// Answers that pass by themselves: the group's coordinator is starting, moving or looked for.
+bool passes(rd_kafka_resp_err_t err)
 {
-    while (!p.over())
-        if (event_ptr event{rd_kafka_queue_poll(queue, p.rest(100))})
-            return event;
-    return nullptr;
+    return err == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
+           err == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+           err == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || err == RD_KAFKA_RESP_ERR__WAIT_COORD ||
+           err == RD_KAFKA_RESP_ERR__TIMED_OUT || err == RD_KAFKA_RESP_ERR__TRANSPORT;
 }
 
-options_ptr make_options(client& c, rd_kafka_admin_op_t op, patience& p)
+result<std::shared_ptr<client>> member_of(const client& c, const std::string& group)
 {
-    options_ptr options(rd_kafka_AdminOptions_new(c.handle(), op));
-    char words[256];
-    rd_kafka_AdminOptions_set_request_timeout(options.get(), p.rest(300'000), words, sizeof words);
-    return options;
+    settings with_group = c.given();
+    with_group.emplace_back("group.id", group);
+    return client::make(with_group, true);
 }
 
-fault group_fault(client& c, rd_kafka_resp_err_t err, const char* words, const std::string& group)
+fault group_fault(const client& c, rd_kafka_resp_err_t err, const std::string& group)
 {
-    fault f = make_fault(err, c.address(), words != nullptr ? words : "");
+    fault f = make_fault(err, c.address(), c.last_words());
     if (f.kind == fault_kind::authorization)
         f.message =
             "Kafka at \"" + c.address() + "\" denies access to consumer group \"" + group + "\"";
     return f;
 }
 
-// The list of the one group in an answer, or what went wrong.
-result<const rd_kafka_topic_partition_list_t*> only_group(client& c, rd_kafka_event_t* event,
-                                                          const rd_kafka_group_result_t** groups,
-                                                          std::size_t count,
-                                                          const std::string& group)
+// Waits for the answer that comes by the queue, in short turns, so that a halt is heard.
+event_ptr await(client& c, rd_kafka_queue_t* queue, patience& p)
 {
-    if (rd_kafka_resp_err_t err = rd_kafka_event_error(event))
-        return group_fault(c, err, rd_kafka_event_error_string(event), group);
-    if (count != 1)
-        return group_fault(c, RD_KAFKA_RESP_ERR__BAD_MSG, "An answer without the group", group);
-    if (const rd_kafka_error_t* error = rd_kafka_group_result_error(groups[0]))
-        return group_fault(c, rd_kafka_error_code(error), rd_kafka_error_string(error), group);
-    return rd_kafka_group_result_partitions(groups[0]);
-}
-
-} // namespace
-
-namespace {
-
-// Answers that pass by themselves: the group's coordinator is starting or moving.
-bool coordinator_moves(rd_kafka_resp_err_t err)
-{
-    return err == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
-           err == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
-           err == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || err == RD_KAFKA_RESP_ERR__WAIT_COORD;
-}
-
-// One question; again: whether the same question may be answered a moment later.
-result<std::vector<resolved_offset>> ask_group(client& c, const std::string& group,
-                                               const std::vector<topic_partition>& of, patience& p,
-                                               bool& again)
-{
-    again = false;
-    queue_ptr queue(rd_kafka_queue_new(c.handle()));
-    partitions_ptr list(rd_kafka_topic_partition_list_new(static_cast<int>(of.size())));
-    for (const topic_partition& at : of)
-        rd_kafka_topic_partition_list_add(list.get(), at.topic.c_str(), at.partition.value);
-    rd_kafka_ListConsumerGroupOffsets_t* request =
-        rd_kafka_ListConsumerGroupOffsets_new(group.c_str(), list.get());
-    options_ptr options = make_options(c, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, p);
-    rd_kafka_ListConsumerGroupOffsets(c.handle(), &request, 1, options.get(), queue.get());
-    rd_kafka_ListConsumerGroupOffsets_destroy(request);
-
-    event_ptr event = await(queue.get(), p);
-    if (!event)
-        return group_fault(c, RD_KAFKA_RESP_ERR__TIMED_OUT, c.last_words().c_str(), group);
-    std::size_t count = 0;
-    const rd_kafka_group_result_t** groups = nullptr;
-    if (auto* answer = rd_kafka_event_ListConsumerGroupOffsets_result(event.get()))
-        groups = rd_kafka_ListConsumerGroupOffsets_result_groups(answer, &count);
-    again = coordinator_moves(rd_kafka_event_error(event.get())) ||
-            (count == 1 && rd_kafka_group_result_error(groups[0]) != nullptr &&
-             coordinator_moves(rd_kafka_error_code(rd_kafka_group_result_error(groups[0]))));
-    auto found = only_group(c, event.get(), groups, count, group);
-    if (!found)
-        return found.error();
-
-    std::map<std::pair<std::string_view, std::int32_t>, const rd_kafka_topic_partition_t*> by_name;
-    for (int i = 0; i < found.value()->cnt; ++i) {
-        const rd_kafka_topic_partition_t& e = found.value()->elems[i];
-        by_name[{e.topic, e.partition}] = &e;
+    while (!p.over()) {
+        c.serve();
+        if (event_ptr event{rd_kafka_queue_poll(queue, p.rest(100))})
+            return event;
     }
-    std::vector<resolved_offset> answer;
-    for (const topic_partition& at : of) {
-        resolved_offset r{.at = at, .offset = no_offset, .error = {}};
-        if (auto e = by_name.find({at.topic, at.partition.value}); e != by_name.end()) {
-            if (e->second->err != RD_KAFKA_RESP_ERR_NO_ERROR)
-                r.error = make_topic_fault(e->second->err, c.address(), "", at.topic,
-                                           at.partition.value);
-            else if (e->second->offset >= 0)
-                r.offset = message_offset(e->second->offset);
-        }
-        answer.push_back(std::move(r));
-    }
-    return answer;
+    return nullptr;
 }
 
 } // namespace
@@ -126,49 +57,66 @@ result<std::vector<resolved_offset>> ask_group(client& c, const std::string& gro
 result<std::vector<resolved_offset>> find_group(client& c, const std::string& group,
                                                 const std::vector<topic_partition>& of, patience& p)
 {
-    settings with_group = c.given();
-    with_group.emplace_back("group.id", group);
-    auto own = client::make(with_group, true);
+    auto own = member_of(c, group);
     if (!own)
         return own.error();
-    for (;;) {
-        bool again = false;
-        auto answer = ask_group(*own.value(), group, of, p, again);
-        if (!again || p.over())
-            return answer;
-        std::this_thread::sleep_for(std::chrono::milliseconds(p.rest(100)));
+    client& member = *own.value();
+    partitions_ptr list(rd_kafka_topic_partition_list_new(static_cast<int>(of.size())));
+    for (const topic_partition& at : of)
+        rd_kafka_topic_partition_list_add(list.get(), at.topic.c_str(), at.partition.value);
+
+    rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    while (!p.over()) {
+        err = rd_kafka_committed(member.handle(), list.get(), p.rest(500));
+        member.serve();
+        if (!passes(err))
+            break;
     }
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return group_fault(member, err, group);
+
+    std::vector<resolved_offset> answer;
+    for (std::size_t i = 0; i < of.size(); ++i) { // the list keeps its order
+        const rd_kafka_topic_partition_t& e = list->elems[i];
+        resolved_offset r{.at = of[i], .offset = no_offset, .error = {}};
+        if (e.err != RD_KAFKA_RESP_ERR_NO_ERROR)
+            r.error = make_topic_fault(e.err, c.address(), "", of[i].topic, of[i].partition.value);
+        else if (e.offset >= 0)
+            r.offset = message_offset(e.offset);
+        answer.push_back(std::move(r));
+    }
+    return answer;
 }
 
 result<done> store_group(client& c, const std::string& group,
                          const std::vector<std::pair<topic_partition, message_offset>>& of,
                          patience& p)
 {
-    queue_ptr queue(rd_kafka_queue_new(c.handle()));
+    auto own = member_of(c, group);
+    if (!own)
+        return own.error();
+    client& member = *own.value();
     partitions_ptr list(rd_kafka_topic_partition_list_new(static_cast<int>(of.size())));
     for (const auto& [at, offset] : of)
         rd_kafka_topic_partition_list_add(list.get(), at.topic.c_str(), at.partition.value)->offset =
             offset.value;
-    rd_kafka_AlterConsumerGroupOffsets_t* request =
-        rd_kafka_AlterConsumerGroupOffsets_new(group.c_str(), list.get());
-    options_ptr options = make_options(c, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, p);
-    rd_kafka_AlterConsumerGroupOffsets(c.handle(), &request, 1, options.get(), queue.get());
-    rd_kafka_AlterConsumerGroupOffsets_destroy(request);
 
-    event_ptr event = await(queue.get(), p);
+    queue_ptr queue(rd_kafka_queue_new(member.handle()));
+    rd_kafka_resp_err_t err =
+        rd_kafka_commit_queue(member.handle(), list.get(), queue.get(), nullptr, nullptr);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return group_fault(member, err, group);
+    event_ptr event = await(member, queue.get(), p);
     if (!event)
-        return group_fault(c, RD_KAFKA_RESP_ERR__TIMED_OUT, c.last_words().c_str(), group);
-    std::size_t count = 0;
-    const rd_kafka_group_result_t** groups = nullptr;
-    if (auto* answer = rd_kafka_event_AlterConsumerGroupOffsets_result(event.get()))
-        groups = rd_kafka_AlterConsumerGroupOffsets_result_groups(answer, &count);
-    auto found = only_group(c, event.get(), groups, count, group);
-    if (!found)
-        return found.error();
-    for (int i = 0; i < found.value()->cnt; ++i)
-        if (rd_kafka_resp_err_t err = found.value()->elems[i].err)
-            return make_topic_fault(err, c.address(), "", found.value()->elems[i].topic,
-                                    found.value()->elems[i].partition);
+        return group_fault(member, RD_KAFKA_RESP_ERR__TIMED_OUT, group);
+    if ((err = rd_kafka_event_error(event.get())) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return group_fault(member, err, group);
+    const rd_kafka_topic_partition_list_t* stored =
+        rd_kafka_event_topic_partition_list(event.get());
+    for (int i = 0; stored != nullptr && i < stored->cnt; ++i)
+        if (rd_kafka_resp_err_t e = stored->elems[i].err)
+            return make_topic_fault(e, c.address(), "", stored->elems[i].topic,
+                                    stored->elems[i].partition);
     return done{};
 }
 
