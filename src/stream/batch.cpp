@@ -19,6 +19,13 @@ fate failure(const trouble& t)
     return t.sqlstate == topic::errcode_stale_feed ? fate::stale : fate::failed;
 }
 
+// As hub.h has it: all other kinds end the reading of their partition.
+bool goes_on_by_itself(fault_kind kind)
+{
+    return kind == fault_kind::broker_unreachable || kind == fault_kind::authentication ||
+           kind == fault_kind::authorization || kind == fault_kind::topic_missing;
+}
+
 } // namespace
 
 bool worker::serve_feeds()
@@ -105,9 +112,9 @@ void worker::hear_fault(feed_state& f, const fault& x)
     const auto now = steady::now();
     if (x.kind == fault_kind::topic_missing)
         s.ask_layout_at = std::min(s.ask_layout_at, now + metadata_retry);
-    if (x.partition < 0 && x.kind != fault_kind::offset_out_of_range)
-        return; // librdkafka goes on by itself
-    // The position may lie in a gap, or the partition's reader has given up: look at the marks and
+    if (goes_on_by_itself(x.kind))
+        return;
+    // The partition has ended for its reader; its position may lie in a gap: look at the marks and
     // open the feed anew, soon, and not in a tight loop.
     f.broken = true;
     s.reopen = true;

@@ -160,14 +160,16 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
     spec.chunk_rows = static_cast<std::uint32_t>(std::min<std::int64_t>(1024, f->batch_rows));
     spec.chunk_bytes =
         static_cast<std::uint32_t>(std::min<std::int64_t>(256 * 1024, f->batch_bytes));
-    for (const partition_key& k : s.partitions) {
+    for (const partition_key& k : f->partitions) {
+        auto topic = static_cast<std::size_t>(
+            std::find(f->topics.begin(), f->topics.end(), k.topic) - f->topics.begin());
+        f->topic_of.push_back(topic);
         std::int64_t from = INT64_MAX;
         for (served_view* v : views)
             if (auto p = v->positions.find(k); p != v->positions.end())
                 from = std::min(from, p->second.ahead);
         if (from == INT64_MAX)
             continue;
-        auto topic = std::find(f->topics.begin(), f->topics.end(), k.topic) - f->topics.begin();
         spec.partitions.push_back({topic_number(static_cast<std::uint16_t>(topic)), k.partition,
                                    message_offset(from), no_offset});
     }

@@ -122,6 +122,7 @@ struct feed_state {
     std::vector<ingest::chunk*> gathered;
     std::int64_t rows = 0, messages = 0, bytes = 0; // in gathered
     std::vector<partition_key> partitions; // it was opened on
+    std::vector<std::size_t> topic_of;     // of each partition: index into topics
     std::string trouble; // what its reader said last; "" once records come again
     bool broken = false; // to be made anew whatever its views
     steady::time_point opened{};

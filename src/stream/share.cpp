@@ -19,18 +19,15 @@ const ingest::chunk& chunk_at(const topic::batch& b, std::uint32_t& number)
 std::vector<std::vector<message_offset>> floors_of(const feed_state& f, const served_view& v)
 {
     std::vector<std::vector<message_offset>> floors(f.topics.size());
-    for (std::size_t t = 0; t < f.topics.size(); t++)
-        for (const partition_key& k : f.from->partitions) {
-            if (k.topic != f.topics[t])
-                continue;
-            auto& of_topic = floors[t];
-            auto n = static_cast<std::size_t>(k.partition.value);
-            if (of_topic.size() <= n)
-                of_topic.resize(n + 1, no_offset);
-            auto found = v.positions.find(k);
-            of_topic[n] = message_offset(found == v.positions.end() ? INT64_MAX
-                                                                    : found->second.ahead);
-        }
+    for (std::size_t i = 0; i < f.partitions.size(); i++) {
+        auto& of_topic = floors[f.topic_of[i]];
+        auto n = static_cast<std::size_t>(f.partitions[i].partition.value);
+        if (of_topic.size() <= n)
+            of_topic.resize(n + 1, no_offset);
+        auto found = v.positions.find(f.partitions[i]);
+        of_topic[n] =
+            message_offset(found == v.positions.end() ? INT64_MAX : found->second.ahead);
+    }
     return floors;
 }
 

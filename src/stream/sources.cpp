@@ -3,6 +3,11 @@
 // waits: questions go out as tickets and are taken when they are answered.
 #include "stream/worker.h"
 
+extern "C" {
+#include "catalog/pg_class.h"
+#include "utils/lsyscache.h"
+}
+
 #include <algorithm>
 
 namespace ke::stream {
@@ -30,6 +35,19 @@ bool is_chosen(const topic::topic_table& t, int partition)
 
 // The marks are asked for while there is something to catch up with.
 constexpr milliseconds marks_interval{5000};
+
+// A crash empties an unlogged table while positions stay; a temporary one is nobody else's to fill.
+void check_target(const registered_view& v)
+{
+    char persistence = pg::call([&] { return get_rel_persistence(v.target); });
+    if (persistence == RELPERSISTENCE_PERMANENT)
+        return;
+    fault f;
+    f.kind = fault_kind::refused_option;
+    f.message = "the table that view " + v.name + " feeds is not a permanent one";
+    f.hint = "ALTER TABLE ... SET LOGGED, then kafka.resume.";
+    throw pg::fault_error(std::move(f));
+}
 
 } // namespace
 
@@ -180,6 +198,7 @@ void worker::prepare(served_view& v)
         std::vector<bool> each;
         locked = lock_relations({&v.is}, each);
         if (locked) {
+            check_target(v.is);
             read_positions({&v});
             plan_view(v);
             v.plan.columns = columns_for(v.is.topic_table, v.plan.attributes);
@@ -223,7 +242,8 @@ void worker::tend_marks(source& s)
         for (const ingest::watermarks& m : marks)
             if (!m.error) {
                 s.ends[m.at] = m.high.value;
-                publish_end(s.table.relid, m.at.topic, m.at.partition.value, m.high.value);
+                publish_end(s.table.relid, m.at.topic, m.at.partition.value, m.high.value,
+                            m.low.value);
             }
         if (s.marking) {
             s.marking = false;

@@ -37,6 +37,15 @@ std::string with_detail(const trouble& t)
     return s + " [" + t.code() + "]";
 }
 
+// The server's log gets each cause once, not each try.
+void log_once(const served_view& v, const trouble& t)
+{
+    if (v.reason != t.message)
+        ereport(LOG, (errcode(t.sqlstate),
+                      errmsg("kafka view %s is tried again: %s", v.is.name.c_str(), t.message.c_str()),
+                      t.detail.empty() ? 0 : errdetail_internal("%s", t.detail.c_str())));
+}
+
 } // namespace
 
 void worker::rest(served_view& v, milliseconds base, milliseconds most)
@@ -55,11 +64,13 @@ void worker::take_trouble(served_view& v, const trouble& t)
         rest(v, milliseconds(20), milliseconds(1000));
         break;
     case remedy::retry:
+        log_once(v, t);
         v.reason = t.message;
         v.error = with_detail(t);
         rest(v, milliseconds(100), milliseconds(10000));
         break;
     case remedy::rights:
+        log_once(v, t);
         v.reason = t.message;
         v.error = with_detail(t);
         rest(v, milliseconds(250), milliseconds(3000));
