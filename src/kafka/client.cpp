@@ -13,9 +13,10 @@ namespace {
 constexpr std::size_t log_lines = 256;
 }
 
-result<std::shared_ptr<client>> client::make(const settings& given, bool brisk)
+result<std::shared_ptr<client>> client::make(const settings& given, bool brisk,
+                                             const std::string& group)
 {
-    auto conf = make_conf(given, brisk);
+    auto conf = make_conf(given, brisk, group);
     if (!conf)
         return conf.error();
     rd_kafka_conf_set_events(conf.value().get(),

@@ -28,7 +28,8 @@ class client {
   public:
     // Fails on settings that librdkafka refuses. Does not wait for the broker. brisk: for a reader
     // that lives shortly; it asks the broker more often.
-    static result<std::shared_ptr<client>> make(const settings&, bool brisk);
+    static result<std::shared_ptr<client>> make(const settings&, bool brisk,
+                                                const std::string& group = {});
     client(const client&) = delete;
     client& operator=(const client&) = delete;
 

@@ -78,7 +78,7 @@ const std::string* find_setting(const settings& given, std::string_view name)
     return found;
 }
 
-result<conf_ptr> make_conf(const settings& given, bool brisk)
+result<conf_ptr> make_conf(const settings& given, bool brisk, const std::string& group)
 {
     conf_ptr conf(rd_kafka_conf_new());
     char words[512] = "";
@@ -106,12 +106,15 @@ result<conf_ptr> make_conf(const settings& given, bool brisk)
         if (row == nullptr)
             return fault{.kind = fault_kind::unknown_option,
                          .message = "librdkafka has no property \"" + name + "\""};
-        if (row->who == access::ours && name != uncommitted_ends.first && name != "group.id")
+        if (row->who == access::ours && name != uncommitted_ends.first)
             return refusal(name, row->why);
         if (rd_kafka_conf_set(conf.get(), std::string(row->name).c_str(), value.c_str(), words,
                               sizeof words) != RD_KAFKA_CONF_OK)
             return refusal(name, words);
     }
+    if (!group.empty() && rd_kafka_conf_set(conf.get(), "group.id", group.c_str(), words,
+                                            sizeof words) != RD_KAFKA_CONF_OK)
+        return refusal("group.id", words);
     for (const pair& p : fixed)
         if (rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) != RD_KAFKA_CONF_OK)
             return refusal(p.name, words);

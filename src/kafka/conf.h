@@ -8,10 +8,11 @@
 
 namespace ke::kafka {
 
-// Does not ask who may set what: that was done when the option was given (kafka/property.h); only
-// what is ours is refused here as well.
+// Does not ask who may set what: that was done when the option was given (kafka/property.h); only what
+// is ours is refused here as well.
 // brisk: for a reader that lives shortly and starts partitions often.
-result<conf_ptr> make_conf(const settings&, bool brisk);
+// group: whose positions are read or stored (kafka/groups.cpp); "" for everything else.
+result<conf_ptr> make_conf(const settings&, bool brisk, const std::string& group = {});
 
 // The value of the last setting of this name; null: none.
 const std::string* find_setting(const settings&, std::string_view name);

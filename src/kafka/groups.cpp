@@ -27,9 +27,7 @@ bool passes(rd_kafka_resp_err_t err)
 
 result<std::shared_ptr<client>> member_of(const client& c, const std::string& group)
 {
-    settings with_group = c.given();
-    with_group.emplace_back("group.id", group);
-    return client::make(with_group, true);
+    return client::make(c.given(), true, group);
 }
 
 fault group_fault(const client& c, rd_kafka_resp_err_t err, const std::string& group)
