@@ -94,15 +94,22 @@ void worker::gather(feed_state& f)
 // it; the row in kafka.progress follows with the next batch, or lazily.
 void worker::pass(feed_state& f, const ingest::chunk& c)
 {
-    for (const ingest::advance& a : c.advances)
+    for (const ingest::advance& a : c.advances) {
+        std::int64_t& begun = f.begun_at(a.topic, a.partition);
         for (served_view* v : f.views) {
             auto p = v->positions.find({f.topics[a.topic.value], a.partition});
             if (p == v->positions.end() || p->second.ahead >= a.next.value)
                 continue;
+            if (p->second.ahead < begun) { // see feed_state: to be opened anew
+                f.broken = f.from->reopen = true;
+                continue;
+            }
             p->second.ahead = a.next.value;
             publish_position(v->is.view, p->first.topic, p->first.partition.value, p->second.ahead,
                              p->second.next);
         }
+        begun = a.next.value;
+    }
 }
 
 void worker::hear_fault(feed_state& f, const fault& x)
@@ -127,11 +134,11 @@ void worker::store(const feeds& due)
     std::vector<share> shares;
     shares.reserve(64);
     for (feed_state* f : due) {
-        // A record refused for columns of others: read alone from here on.
+        // A record refused for columns of others: read alone from here on. Not covered: read anew.
         for (served_view* v : std::vector<served_view*>(f->views)) {
             share s = make_share(*f, *v);
-            if (s.foreign_reject) {
-                v->alone = true;
+            if (s.foreign_reject || s.uncovered) {
+                v->alone = v->alone || s.foreign_reject;
                 leave_feed(*v);
                 v->at = phase::preparing;
             } else {
@@ -297,8 +304,11 @@ void worker::finish(feed_state& f, std::vector<share>& shares)
             v->at = phase::reading;
         return;
     }
-    for (ingest::chunk* c : f.gathered)
+    for (ingest::chunk* c : f.gathered) {
+        for (const ingest::advance& a : c->advances)
+            f.begun_at(a.topic, a.partition) = a.next.value;
         f.reader->give_back(c);
+    }
     f.gathered.clear();
     f.rows = f.messages = f.bytes = 0;
     source& s = *f.from;

@@ -170,6 +170,7 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
                 from = std::min(from, p->second.ahead);
         if (from == INT64_MAX)
             continue;
+        f->begun_at(topic_number(static_cast<std::uint16_t>(topic)), k.partition) = from;
         spec.partitions.push_back({topic_number(static_cast<std::uint16_t>(topic)), k.partition,
                                    message_offset(from), no_offset});
     }

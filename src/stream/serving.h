@@ -123,11 +123,24 @@ struct feed_state {
     std::int64_t rows = 0, messages = 0, bytes = 0; // in gathered
     std::vector<partition_key> partitions; // it was opened on
     std::vector<std::size_t> topic_of;     // of each partition: index into topics
+    // How far each partition was read before the gathered chunks, by topic and partition. A view below
+    // that is not fed by this feed, whatever the grouping says: it would lose what lies between.
+    std::vector<std::vector<std::int64_t>> begun;
     std::string trouble; // what its reader said last; "" once records come again
     bool broken = false; // to be made anew whatever its views
     steady::time_point opened{};
     steady::time_point last_commit{};
     steady::time_point held_until{}; // all its views rest: the batch waits here
+
+    std::int64_t& begun_at(topic_number t, partition_id p)
+    {
+        begun.resize(std::max(begun.size(), topics.size()));
+        auto& of_topic = begun[t.value];
+        auto n = static_cast<std::size_t>(p.value);
+        if (of_topic.size() <= n)
+            of_topic.resize(n + 1, INT64_MAX);
+        return of_topic[n];
+    }
 
     bool full() const { return messages >= batch_rows || rows >= batch_rows || bytes >= batch_bytes; }
     bool has_records() const { return messages > 0; }

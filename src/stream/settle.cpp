@@ -89,6 +89,8 @@ void worker::insert_first_positions(source& s, const std::map<partition_key, std
             rest(*m.view, milliseconds(20), milliseconds(1000));
         } else {
             m.view->positions[m.at] = {row->second, row->second, -1};
+            if (m.view->feed) // which may have read beyond that
+                m.view->feed->broken = true;
             publish_position(m.view->is.view, m.at.topic, m.at.partition.value, row->second);
         }
     }

@@ -126,6 +126,7 @@ void find_moves(share& s)
                 }
             }
             if (next > floor) {
+                s.uncovered = s.uncovered || floor < s.feed->begun_at(a.topic, a.partition);
                 reach(a.topic, a.partition, next, a.leader_epoch);
                 s.works = s.works || (applied > 0 && a.first.value < a.next.value);
             }

@@ -236,3 +236,51 @@ def test_broker_gone_and_back(db, own_kafka, new_topic, produce):
     produce(topic, numbered(10, 20), broker=own_kafka)
     db.wait_count("v", 20)
     db.wait_state("v", "running")
+
+
+def test_broker_frozen(db, own_kafka, new_topic, produce):
+    topic = new_topic(broker=own_kafka)
+    db.topic_table("far", COLUMNS, own_kafka, topic=topic)
+    db.view("v", "SELECT id FROM far")
+    db.view("w", "SELECT id FROM far")
+    produce(topic, numbered(0, 10), broker=own_kafka)
+    db.wait_count("v", 10)
+    with own_kafka.frozen():
+        began = time.monotonic()
+        db.execute("SELECT kafka.pause('v')")
+        db.execute("DROP MATERIALIZED VIEW w")
+        pid = db.value("SELECT pid FROM kafka.workers")
+        db.execute("SELECT pg_terminate_backend(%s, 2000)", [pid])
+        assert time.monotonic() - began < 2
+        assert not db.cluster.alive(pid)
+    produce(topic, numbered(10, 20), broker=own_kafka)
+    db.execute("SELECT kafka.resume('v')")
+    db.wait_count("v", 20)
+
+
+def test_topics_by_pattern_join_by_themselves(db, kafka, new_topic, produce):
+    first = new_topic(name=f"p.{db.name}.1")
+    db.topic_table("many", COLUMNS + ", _topic text", kafka, topic_pattern=f"p\\.{db.name}\\..*")
+    db.view("v", "SELECT id, _topic AS t FROM many")
+    produce(first, numbered(0, 5))
+    db.wait_count("v", 5)
+    second = new_topic(name=f"p.{db.name}.2")
+    produce(second, numbered(5, 10))
+    db.wait_count("v", 10, timeout=30)
+    assert db.rows("SELECT t, count(*) FROM v GROUP BY 1 ORDER BY 1") == [(first, 5), (second, 5)]
+
+
+def test_far_behind_catches_up_beside_the_live_one(db, kafka, clicks, produce):
+    """More than near_records behind: a feed of its own, joined later; nothing lost, nothing twice."""
+    produce(clicks, [{"id": i} for i in range(150000)])
+    db.view("a", "SELECT id FROM clicks", start="latest")
+    db.view("b", "SELECT id FROM clicks", batch_rows=5000)
+    for i in range(20):
+        produce(clicks, numbered(150000 + i * 10, 150010 + i * 10))
+        time.sleep(0.05)
+    db.wait_count("a", 200)
+    db.wait_count("b", 150200, timeout=120)
+    produce(clicks, numbered(150200, 150210))
+    db.wait_count("a", 210)
+    db.wait_count("b", 150210)
+    assert db.value("SELECT count(DISTINCT id) FROM b") == 150210
