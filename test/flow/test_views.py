@@ -277,7 +277,7 @@ def test_far_behind_catches_up_beside_the_live_one(db, kafka, clicks, produce):
     db.view("b", "SELECT id FROM clicks", batch_rows=5000)
     for i in range(20):
         produce(clicks, numbered(150000 + i * 10, 150010 + i * 10))
-        time.sleep(0.05)
+        let_pass(0.05)
     db.wait_count("a", 200)
     db.wait_count("b", 150200, timeout=120)
     produce(clicks, numbered(150200, 150210))
