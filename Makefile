@@ -25,13 +25,22 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 -include $(OBJS:.o=.d)
 
+ifdef QUICK # for a look, not for use: the headers that most files share are compiled once, -O1, no -g
+override CXXFLAGS += -O1 -g0
+$(filter src/pg/% src/topic/% src/stream/%,$(OBJS)): override CXXFLAGS += -include build/quick/server.h
+$(OBJS): build/quick/server.h.gch
+build/quick/server.h.gch: build/flags
+	@mkdir -p $(@D); printf '#include "%s"\n' pg/compat.h ingest/hub.h > $(@:.gch=)
+	$(CXX) $(CXXFLAGS) -fPIC $(CPPFLAGS) -x c++-header -o $@ $(@:.gch=)
+endif
+
 # On the server that PGHOST names, else on a private one with a mock broker.
 pg_regress_installcheck = $(TEST_PYTHON) test/lib/private.py \
 	$(top_builddir)/src/test/regress/pg_regress --inputdir=$(srcdir) --bindir='$(bindir)'
 $(shlib): src/exports.map
 $(OBJS): build/flags # made anew when server, compiler or flags are others
 build/flags: always
-	@mkdir -p build; echo '$(includedir_server) $(VERSION) $(CXX) $(CXXFLAGS) $(WERROR)' > $@.new; \
+	@mkdir -p build; echo '$(includedir_server) $(VERSION) $(CXX) $(CXXFLAGS) $(WERROR) $(QUICK)' > $@.new; \
 	 if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
 endif
 

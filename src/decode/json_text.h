@@ -6,6 +6,11 @@
 
 namespace ke::decode {
 
+inline bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
 inline bool is_json_space(char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';

@@ -11,11 +11,6 @@ namespace ke::decode {
 
 namespace {
 
-bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 // Four hexadecimal digits, or -1.
 int hex4(std::string_view s)
 {

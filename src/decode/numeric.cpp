@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "decode/json_text.h"
+
 #include "base/no_backend.h"
 
 namespace ke::decode {
@@ -12,11 +14,6 @@ namespace ke::decode {
 namespace {
 
 using wide = unsigned __int128;
-
-bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
 
 // A JSON number as mantissa * 10^exponent, the mantissa without zeros at its end; of very many
 // digits the mantissa has the first.

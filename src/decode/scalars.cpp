@@ -8,16 +8,13 @@
 
 #include "decode/utf8.h"
 
+#include "decode/json_text.h"
+
 #include "base/no_backend.h"
 
 namespace ke::decode {
 
 namespace {
-
-bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
 
 // As C's isspace in the C locale, which the server's number parsers use.
 bool is_space(char c)

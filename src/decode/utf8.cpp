@@ -1,3 +1,4 @@
+#include "decode/json_text.h"
 #include "decode/utf8.h"
 
 #include <array>
@@ -80,11 +81,6 @@ constexpr std::array<std::int8_t, 256> values_of(const char* digits, int count, 
 constexpr auto base64_values = values_of(base64_digits, 64, false);
 constexpr auto hex_values = values_of(hex_digits, 16, true);
 
-bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 } // namespace
 
 void append_base64(std::string& out, std::string_view bytes)
@@ -112,7 +108,7 @@ bool decode_base64(std::string_view text, std::string& out)
     int padding = 0;   // '=' seen
     bool over = false; // a padded group ends the text
     for (char c : text) {
-        if (is_space(c))
+        if (is_json_space(c))
             continue;
         if (over)
             return false;

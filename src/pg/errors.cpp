@@ -1,5 +1,9 @@
 #include "pg/errors.h"
 
+extern "C" {
+#include "mb/pg_wchar.h"
+}
+
 namespace ke::pg {
 
 namespace {
@@ -44,6 +48,12 @@ plain_fault to_plain(const fault& f)
 {
     return {f.kind, pstrdup(f.message.c_str()), f.detail.empty() ? nullptr : pstrdup(f.detail.c_str()),
             f.hint.empty() ? nullptr : pstrdup(f.hint.c_str())};
+}
+
+char* to_server(std::string_view text)
+{
+    char* copy = pnstrdup(text.data(), text.size());
+    return pg_any_to_server(copy, static_cast<int>(text.size()), PG_UTF8);
 }
 
 int sqlstate_of(fault_kind kind)

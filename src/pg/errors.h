@@ -3,6 +3,8 @@
 
 #include "pg/compat.h"
 
+#include <string_view>
+
 #include "base/result.h"
 
 namespace ke::pg {
@@ -15,6 +17,9 @@ struct plain_fault {
     const char* hint;   // null: none
 };
 plain_fault to_plain(const fault&);
+
+// UTF-8 text in the server's encoding, palloced. May raise.
+char* to_server(std::string_view);
 
 // The SQLSTATE (encoded as by MAKE_SQLSTATE) of a kind of fault.
 int sqlstate_of(fault_kind);

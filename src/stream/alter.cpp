@@ -20,11 +20,6 @@ namespace ke::stream {
 
 namespace {
 
-bool is_ours(const DefElem* d)
-{
-    return d->defnamespace && strcmp(d->defnamespace, "kafka") == 0;
-}
-
 // The relation's OID where it is a continuous view, else InvalidOid. No lock: the server locks and
 // looks again; a relation swapped in between gets the server's own judgement.
 Oid find_view(RangeVar* name)

@@ -56,11 +56,6 @@ struct made_view {
     std::int16_t* attributes; // of target, for each column
 };
 
-bool is_ours(const DefElem* d)
-{
-    return d->defnamespace && strcmp(d->defnamespace, "kafka") == 0;
-}
-
 void keep_option(request* r, DefElem* d, const char* value)
 {
     if (strcmp(d->defname, "start") == 0)

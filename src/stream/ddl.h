@@ -14,6 +14,12 @@ namespace ke::stream {
 // Raises where an option of a view does not stand (options.h).
 void check_view_option(const char* name, const char* value);
 
+// Whether an element of a WITH or SET list is one of ours: kafka.*.
+inline bool is_ours(const DefElem* d)
+{
+    return d->defnamespace && strcmp(d->defnamespace, "kafka") == 0;
+}
+
 // A line of kafka.state_log, by the current role.
 void log_state(Oid view, const char* state, const char* reason);
 

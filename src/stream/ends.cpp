@@ -11,7 +11,6 @@ namespace ke::stream {
 
 namespace {
 
-constexpr TimestampTz second = 1000000;
 constexpr TimestampTz between_ends = 3 * second;
 constexpr TimestampTz between_layouts = 10 * second;
 constexpr auto patience = std::chrono::milliseconds(5000);

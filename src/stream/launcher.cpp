@@ -73,7 +73,6 @@ void init_processes()
 
 namespace {
 
-constexpr TimestampTz second = 1000000;
 
 BackgroundWorkerHandle** handles; // by database slot; null: none, or lost with an earlier launcher
 List* to_look;                    // OIDs of databases not looked into yet

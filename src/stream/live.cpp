@@ -1,5 +1,5 @@
 // What is published while work goes on: states of views, positions, ends, busy times. Nothing here is
-// needed for correctness of what is stored; kafka.wait and the views of SPEC's chapter 7 read it.
+// needed for correctness of what is stored; kafka.wait, kafka.views and kafka.lag read it.
 #include "stream/pool.h"
 #include "stream/shmem_layout.h"
 
@@ -14,7 +14,6 @@ namespace ke::stream {
 
 namespace {
 
-constexpr std::int64_t second = 1000000; // of a TimestampTz
 
 position_key key_of(Oid database, Oid view, const char* topic, int partition)
 {

@@ -19,7 +19,6 @@ namespace ke::stream {
 
 namespace {
 
-constexpr TimestampTz second = 1000000;
 constexpr TimestampTz attach_time = 30 * second; // a worker that is not there then never comes
 
 BackgroundWorker describe(int slot, std::uint32_t generation, int number)

@@ -24,7 +24,9 @@ extern "C" {
 
 namespace ke::stream {
 
-// States of a view as shown in kafka.views (SPEC 7). paused and stopped are also persisted in
+constexpr TimestampTz second = 1000000;
+
+// States of a view as shown in kafka.views. paused and stopped are also persisted in
 // kafka.registry, which wins.
 enum class live_state : std::uint8_t {
     starting,

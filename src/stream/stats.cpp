@@ -1,4 +1,4 @@
-// What the views of SPEC's chapter 7 read from shared memory. Any session; plain data on the stack,
+// What kafka.views, kafka.lag and kafka.workers read from shared memory. Any session; plain data on the stack,
 // except where a call into stream/live needs more. Texts that can hold data (reason, error) are given
 // to the view's owner, roles that inherit from it, and superusers only.
 #include "stream/shmem_layout.h"
@@ -25,7 +25,6 @@ namespace ke::stream {
 
 namespace {
 
-constexpr double second = 1000000;
 
 // A view that no worker speaks for: why.
 struct absence {

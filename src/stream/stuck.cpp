@@ -14,7 +14,6 @@ namespace ke::stream {
 
 namespace {
 
-constexpr TimestampTz second = 1000000;
 constexpr TimestampTz too_long = 60 * second;
 constexpr TimestampTz fresh = 15 * second; // an end that is older proves nothing
 

@@ -16,6 +16,7 @@ extern "C" {
 #include <cstring>
 
 #include "decode/decoder.h"
+#include "pg/errors.h"
 #include "pg/guard.h"
 #include "topic/scan.h"
 
@@ -156,17 +157,12 @@ decoded* decode_record(Oid relid, const given_record& given)
     return d;
 }
 
-char* to_server(std::string_view s)
-{
-    return pg_any_to_server(pnstrdup(s.data(), s.size()), static_cast<int>(s.size()), PG_UTF8);
-}
-
 void raise_reject(const decoded* d)
 {
     const decode::reject& r = d->chunk.rows.rejects.front();
     const char* column = r.column >= 0 ? d->columns.plan->columns[r.column].name.c_str() : nullptr;
-    const char* reason = to_server(r.reason);
-    const char* detail = r.detail.empty() ? nullptr : to_server(r.detail);
+    const char* reason = pg::to_server(r.reason);
+    const char* detail = r.detail.empty() ? nullptr : pg::to_server(r.detail);
     ereport(ERROR, (errcode(MAKE_SQLSTATE(r.sqlstate[0], r.sqlstate[1], r.sqlstate[2],
                                           r.sqlstate[3], r.sqlstate[4])),
                     column ? errmsg("column \"%s\": %s", column, reason) : errmsg("%s", reason),

@@ -8,6 +8,7 @@ extern "C" {
 #include "utils/rel.h"
 }
 
+#include "pg/errors.h"
 #include "pg/guard.h"
 
 namespace ke::topic {
@@ -49,12 +50,6 @@ char* excerpt(bytes payload)
     return s.data;
 }
 
-char* to_server(std::string_view s)
-{
-    char* copy = pnstrdup(s.data(), s.size());
-    return pg_any_to_server(copy, static_cast<int>(s.size()), PG_UTF8);
-}
-
 } // namespace
 
 void raise_reject(Relation table, const kafka_scan* k, const decode::reject* r)
@@ -64,8 +59,8 @@ void raise_reject(Relation table, const kafka_scan* k, const decode::reject* r)
     const char* column = r->column >= 0 && static_cast<std::size_t>(r->column) < columns.size()
                              ? columns[r->column].name.c_str()
                              : nullptr;
-    const char* reason = to_server(r->reason);
-    const char* detail = r->detail.empty() ? nullptr : to_server(r->detail);
+    const char* reason = pg::to_server(r->reason);
+    const char* detail = r->detail.empty() ? nullptr : pg::to_server(r->detail);
     const char* payload = excerpt(r->value);
     ereport(ERROR,
             (errcode(MAKE_SQLSTATE(r->sqlstate[0], r->sqlstate[1], r->sqlstate[2], r->sqlstate[3],
