@@ -57,15 +57,6 @@ decoder::decoder(std::shared_ptr<const row_plan> plan)
     outside_columns_.insert(outside_columns_.end(), key_columns_.begin(), key_columns_.end());
 }
 
-fault refused_option(std::string message, std::string hint)
-{
-    fault f;
-    f.kind = fault_kind::refused_option;
-    f.message = std::move(message);
-    f.hint = std::move(hint);
-    return f;
-}
-
 std::string names_of_formats()
 {
     std::string names;
@@ -76,40 +67,20 @@ std::string names_of_formats()
     return names;
 }
 
-// Whether value is among "a, b, c"; an empty list takes any.
-bool is_among(std::string_view values, std::string_view value)
-{
-    if (values.empty())
-        return true;
-    while (!values.empty()) {
-        const std::size_t comma = std::min(values.find(", "), values.size());
-        if (values.substr(0, comma) == value)
-            return true;
-        values.remove_prefix(std::min(comma + 2, values.size()));
-    }
-    return false;
-}
-
-// Every option belongs to the value's or the key's format and has a value that it takes.
+// Every option belongs to the value's or the key's format, and they take what is given.
 result<done> check_options(const row_plan& plan, const format_row& value, const format_row& key)
 {
     for (const auto& [name, given] : plan.options) {
-        const format_option* known = nullptr;
-        for (const format_row* f : {&value, &key})
-            for (const format_option& o : f->options)
-                if (o.name == name)
-                    known = &o;
-        if (!known) {
-            fault f =
-                refused_option("format \"" + plan.format + "\" has no option \"" + name + "\"", "");
-            f.kind = fault_kind::unknown_option;
-            return f;
-        }
-        if (!is_among(known->values, given))
-            return refused_option("invalid value for option \"" + name + "\": \"" + given + "\"",
-                                  "Valid values are " + std::string(known->values) + ".");
+        if (find_format_option(value, name, false) || find_format_option(key, name, true))
+            continue;
+        fault f = refuse_option("format \"" + plan.format + "\" has no option \"" + name + "\"");
+        f.kind = fault_kind::unknown_option;
+        return f;
     }
-    return done{};
+    if (auto checked = check_format_options(value, {plan.options}); !checked)
+        return checked;
+    return plan.key_format.empty() ? result<done>(done{})
+                                   : check_format_options(key, {plan.options, true});
 }
 
 result<done> decoder::open()
@@ -118,8 +89,8 @@ result<done> decoder::open()
     const format_row* value = find_format(plan_->format);
     const format_row* key = find_format(key_name);
     if (!value || !key)
-        return refused_option("unknown format \"" + (value ? key_name : plan_->format) + "\"",
-                              "Valid formats are " + names_of_formats() + ".");
+        return refuse_option("unknown format \"" + (value ? key_name : plan_->format) + "\"",
+                             "Valid formats are " + names_of_formats() + ".");
     if (auto checked = check_options(*plan_, *value, *key); !checked)
         return checked;
 
@@ -142,9 +113,13 @@ result<std::unique_ptr<payload_decoder>> decoder::open_format(std::string_view n
                                                               const std::vector<int>& columns)
 {
     const column& first = plan_->columns[static_cast<std::size_t>(columns.front())];
-    const bool one =
-        columns.size() == 1 && (first.source == column_source::key || plan_->payload_columns <= 1);
-    const payload_request request{*plan_, columns, one && first.whole_document};
+    const bool of_key = first.source == column_source::key;
+    const bool one = columns.size() == 1 && (of_key || plan_->payload_columns <= 1);
+    const payload_request request{*plan_,
+                                  columns,
+                                  one && first.whole_document,
+                                  {plan_->options, of_key},
+                                  of_key ? plan_->key_names : plan_->payload_names};
     return find_format(name)->make(request);
 }
 
@@ -169,6 +144,7 @@ bool decoder::decode_rows(const record& r, rows& out, std::uint32_t first)
     if (!decode_metadata(r) || (key_ && !decode_key(r, out.memory)))
         return false;
     if (payload_ && !r.value.absent()) {
+        payload_->look_at(r);
         if (!payload_->decode(r.value, out, out.memory, why_))
             return false;
     } else {
@@ -203,7 +179,7 @@ bool decoder::decode_key(const record& r, arena& memory)
     key_rows_.truncate(0);
     if (r.key.absent()) {
         key_rows_.add_row();
-    } else if (!key_->decode(r.key, key_rows_, memory, why_)) {
+    } else if (key_->look_at(r); !key_->decode(r.key, key_rows_, memory, why_)) {
         return false;
     } else if (key_rows_.row_count() != 1) {
         roles_.convert.refuse("22P02", "the key does not hold exactly one document");

@@ -52,13 +52,24 @@ struct format_option {
     std::string_view values; // "s, ms, us, ns"; empty: any text
     std::string_view help;
 };
+// The options as one format sees them: for the key's, key_<name> goes before <name>.
+struct given_options {
+    const format_options& all;
+    bool of_key = false;
+    // The value given, or null.
+    const std::string* find(std::string_view name) const;
+    std::string_view get(std::string_view name, std::string_view otherwise) const;
+};
 struct payload_request; // decode/format.h
 class payload_decoder;
 struct format_row {
     std::string_view name;
     std::string_view help;
     std::span<const format_option> options;
-    bool single_column; // raw, text: the whole payload in the one payload column
+    bool single_column = false; // raw, text: the whole payload in the one payload column
+    bool takes_paths = false;   // columns may say by a path where their value stands
+    // Whether the options fit together, beyond each one's own list of values; null: always.
+    result<done> (*check)(const given_options&) = nullptr;
     // Whether a column of this type can be filled; else why not ("format raw fills bytea, ...").
     result<done> (*accepts)(const type_desc&);
     // For the record decoder.
@@ -66,8 +77,12 @@ struct format_row {
 };
 std::span<const format_row> formats();
 const format_row* find_format(std::string_view name);
+// The format's option of that name; for the key's format with or without key_ in front. Null: none.
+const format_option* find_format_option(const format_row&, std::string_view name, bool of_key);
+// Whether the format takes the options that are meant for it. Fails with refused_option.
+result<done> check_format_options(const format_row&, const given_options&);
 
-// '$.a.b[0]', '$["odd name"].x', '$': a path, or the fault that says what is wrong with it.
+// '$.a.b[0]', '$["odd name"].x', '$', 'tag.x', 'field.x': a path, or the fault that says what is wrong with it.
 result<path> parse_path(std::string_view text);
 
 } // namespace ke::decode

@@ -20,6 +20,9 @@ class payload_decoder {
   public:
     virtual ~payload_decoder() = default;
 
+    // The record whose payload comes next, for formats that take something from beside it.
+    virtual void look_at(const record&) {}
+
     // Appends the rows of one payload (never absent, perhaps empty), filling its own columns only;
     // what the cells point to goes into memory. False: why says what is wrong; the rows appended
     // are the caller's to take back.
@@ -32,19 +35,29 @@ struct payload_request {
     std::vector<int> columns; // indexes into plan.columns: those it fills
     // Its one column takes the whole document, whatever that is.
     bool sole_document = false;
+    given_options options;
+    // All columns of the value's or the key's format, used or not, in the table's order.
+    const std::vector<std::string>& all_columns;
+
+    const column& at(int c) const { return plan.columns[static_cast<std::size_t>(c)]; }
 };
 
 using payload_maker = result<std::unique_ptr<payload_decoder>> (*)(const payload_request&);
 
-// The value given for an option, or the default.
-std::string_view option_of(const row_plan& plan, std::string_view name, std::string_view otherwise);
-
 // A fault for accepts(): the type cannot be filled.
 fault cannot_fill(std::string_view format, std::string_view takes);
 
+// A fault for check(): the options do not fit.
+fault refuse_option(std::string message, std::string hint = {});
+
 // Rows of the table of formats, each defined in its format's file.
+extern const format_row cbor_format;
+extern const format_row csv_format;
+extern const format_row influx_format;
 extern const format_row json_format;
+extern const format_row msgpack_format;
 extern const format_row raw_format;
 extern const format_row text_format;
+extern const format_row tsv_format;
 
 } // namespace ke::decode

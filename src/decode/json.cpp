@@ -464,16 +464,12 @@ const format_row json_format = {
     .name = "json",
     .help = "one or more JSON objects, or one array of objects; each object is a row",
     .options = options,
-    .single_column = false,
+    .takes_paths = true,
     .accepts = [](const type_desc&) -> result<done> { return done{}; },
     .make = [](const payload_request& r) -> result<std::unique_ptr<payload_decoder>> {
         json_options o;
-        const std::string_view unit = option_of(r.plan, "timestamp_unit", "ms");
-        o.unit = unit == "s"    ? time_unit::s
-                 : unit == "us" ? time_unit::us
-                 : unit == "ns" ? time_unit::ns
-                                : time_unit::ms;
-        o.hex = option_of(r.plan, "bytea_format", "base64") == "hex";
+        o.unit = read_time_unit(r.options.get("timestamp_unit", "ms"));
+        o.hex = r.options.get("bytea_format", "base64") == "hex";
         return std::unique_ptr<payload_decoder>(std::make_unique<json_decoder>(r, o));
     },
 };

@@ -39,6 +39,11 @@ bool quoted_name(std::string_view text, std::size_t& at, std::string& name)
 
 result<path> parse_path(std::string_view text)
 {
+    for (std::string_view part : {"tag", "field"}) // influx's own words
+        if (text.starts_with(part) && text.substr(part.size()).starts_with('.') &&
+            text.size() > part.size() + 1)
+            return path{path_step{std::string(part)},
+                        path_step{std::string(text.substr(part.size() + 1))}};
     if (!text.starts_with('$'))
         return bad_path(text, "A path begins with $.");
     path steps;

@@ -84,6 +84,7 @@ struct column {
     std::string header_name;     // role::header
     path where;                  // payload, key: empty with whole_document false means {name}
     bool whole_document = false; // path '$'
+    int ordinal = 0;             // payload, key: its number among all such columns of the table
 };
 
 // Options of a format as given by the user, e.g. {"timestamp_unit", "ms"}.
@@ -98,6 +99,9 @@ struct row_plan {
     std::vector<column> columns;
     int payload_columns =
         0; // of the whole table, used or not: a document that is a scalar fits one
+    // Names of all columns of the table that come from the value and from the key, used or not, in
+    // order: formats that go by position count them.
+    std::vector<std::string> payload_names, key_names;
     bool has_error_column = false;    // bad records are rows
     bool payload_needed = false;      // a column with source payload is among the columns
     bool key_needed = false;          // a column with source key, or role key

