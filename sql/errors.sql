@@ -21,16 +21,15 @@ CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.batch_bytes = '16XB') A
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.flush_interval = '-1ms') AS SELECT * FROM clicks;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.synchronous_commit = 'sometimes') AS SELECT * FROM clicks;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.on_gap = 'jump') AS SELECT * FROM clicks;
-CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.on_error = 'dead_letter') AS SELECT * FROM clicks;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.on_error = 'shrug') AS SELECT * FROM clicks;
+CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.max_errors_in_a_row = 0) AS SELECT * FROM clicks;
+CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.max_dead_letters = 'many') AS SELECT * FROM clicks;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.group_id = '') AS SELECT * FROM clicks;
 -- Not there yet: never taken and ignored.
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.key = 'user_id') AS SELECT * FROM clicks;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.on_conflict = 'update') AS SELECT * FROM clicks;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.delete_when = 'true') AS SELECT * FROM clicks;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.dead_letter_topic = 'x') AS SELECT * FROM clicks;
-CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.max_errors_in_a_row = 3) AS SELECT * FROM clicks;
-CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.max_dead_letters = 3) AS SELECT * FROM clicks;
 
 -- Starts.
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.start = 'soon') AS SELECT * FROM clicks;

@@ -66,7 +66,7 @@ CREATE TABLE kafka.progress (
     next_offset  bigint NOT NULL,
     leader_epoch int,
     rows         bigint NOT NULL DEFAULT 0,     -- stored by batches (counted on their first partition)
-    skipped      bigint NOT NULL DEFAULT 0,     -- records rejected under on_error = skip
+    skipped      bigint NOT NULL DEFAULT 0,     -- records refused (kept or counted, by on_error)
     PRIMARY KEY (view, topic, partition)
 ) WITH (fillfactor = 20, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.0);
 
@@ -82,6 +82,43 @@ CREATE TABLE kafka.gap_log (
 );
 CREATE INDEX ON kafka.gap_log (view);
 
+-- Records that could not be stored (on_error = dead_letter), in the transaction of their good
+-- neighbours. time_type and leader_epoch are for kafka.retry.
+CREATE TABLE kafka.dead_letter_log (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    view          regclass NOT NULL,
+    topic         text NOT NULL,
+    partition     int NOT NULL,
+    record_offset bigint NOT NULL,
+    record_time   timestamptz,
+    time_type     text,
+    leader_epoch  int,
+    key           bytea,
+    value         bytea,
+    headers       jsonb,                        -- as the column _headers
+    sqlstate      text NOT NULL,
+    message       text NOT NULL,
+    detail        text,
+    column_name   text,
+    failed_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    attempts      int NOT NULL DEFAULT 1
+);
+CREATE INDEX ON kafka.dead_letter_log (view, topic, partition, record_offset);
+
+-- Records that were not kept (on_error = skip), by reason.
+CREATE TABLE kafka.skip_log (
+    view        regclass NOT NULL,
+    topic       text NOT NULL,
+    partition   int NOT NULL,
+    sqlstate    text NOT NULL,
+    column_name text NOT NULL,                  -- '': none
+    records     bigint NOT NULL,
+    message     text NOT NULL,                  -- of the newest
+    last_offset bigint NOT NULL,
+    last_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (view, topic, partition, sqlstate, column_name)
+);
+
 CREATE TABLE kafka.state_log (
     view   regclass NOT NULL,
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -95,6 +132,9 @@ SELECT pg_catalog.pg_extension_config_dump('kafka.registry', '');
 SELECT pg_catalog.pg_extension_config_dump('kafka.progress', '');
 SELECT pg_catalog.pg_extension_config_dump('kafka.gap_log', '');
 SELECT pg_catalog.pg_extension_config_dump('kafka.state_log', '');
+SELECT pg_catalog.pg_extension_config_dump('kafka.dead_letter_log', '');
+SELECT pg_catalog.pg_extension_config_dump('kafka.dead_letter_log_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('kafka.skip_log', '');
 
 CREATE VIEW kafka.positions AS
     SELECT view, topic, partition, next_offset, leader_epoch FROM kafka.progress;
@@ -213,6 +253,29 @@ CREATE VIEW kafka.gaps AS
            g.crossed, g.noticed_at
     FROM kafka.gap_log g LEFT JOIN pg_class c ON c.oid = g.view;
 GRANT SELECT ON kafka.gaps TO PUBLIC;
+
+-- For the view's owner, roles that inherit from it, and superusers.
+CREATE VIEW kafka.dead_letters WITH (security_barrier) AS
+    SELECT d.id, d.view, d.topic, d.partition, d.record_offset, d.record_time, d.key, d.value,
+           d.headers, d.sqlstate, d.message, d.detail, d.column_name, d.failed_at, d.attempts
+    FROM kafka.dead_letter_log d JOIN pg_class c ON c.oid = d.view
+    WHERE pg_has_role(c.relowner, 'USAGE');
+GRANT SELECT ON kafka.dead_letters TO PUBLIC;
+
+CREATE VIEW kafka.skipped WITH (security_barrier) AS
+    SELECT s.view, s.topic, s.partition, s.sqlstate, nullif(s.column_name, '') AS column_name,
+           s.records, s.message, s.last_offset, s.last_at
+    FROM kafka.skip_log s JOIN pg_class c ON c.oid = s.view
+    WHERE pg_has_role(c.relowner, 'USAGE');
+GRANT SELECT ON kafka.skipped TO PUBLIC;
+
+-- Decodes dead letters again and moves what now passes into the view; all or nothing. condition: SQL
+-- over the columns of kafka.dead_letters, run as the view's owner.
+CREATE FUNCTION kafka.retry(view regclass, condition text DEFAULT NULL, OUT retried bigint,
+                            OUT stored bigint, OUT kept bigint) RETURNS record
+    AS 'MODULE_PATHNAME', 'kafka_engine_retry' LANGUAGE C;
+CREATE FUNCTION kafka.discard(view regclass, condition text DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'kafka_engine_discard' LANGUAGE C;
 
 CREATE VIEW kafka.history AS
     SELECT h.view, h.at, h.state,

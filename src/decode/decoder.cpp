@@ -25,7 +25,7 @@ class decoder final : public record_decoder {
     bool decode_metadata(const record& r);
     bool decode_key(const record& r, arena& memory);
     void copy(const std::vector<int>& columns, rows& out, std::uint32_t row) const;
-    void add_reject(const record& r, rows& out);
+    void add_reject(const origin& as_it_came, rows& out);
     void add_error_row(const record& r, rows& out);
     result<std::unique_ptr<payload_decoder>> open_format(std::string_view name,
                                                          const std::vector<int>& columns);
@@ -123,6 +123,24 @@ result<std::unique_ptr<payload_decoder>> decoder::open_format(std::string_view n
     return find_format(name)->make(request);
 }
 
+bytes keep(arena& memory, bytes b)
+{
+    return b.absent() ? b : bytes(memory.copy(b.view()));
+}
+
+origin origin_of(const record& r, arena& memory)
+{
+    origin o{keep(memory, r.key), keep(memory, r.value), {}, r.time_type, r.leader_epoch};
+    const std::span<const header> headers =
+        r.headers.empty() && r.more != nullptr ? r.more->read() : r.headers;
+    if (!headers.empty()) {
+        std::string text;
+        append_headers(text, headers);
+        o.headers = memory.copy(text);
+    }
+    return o;
+}
+
 void decoder::decode(const record& r, rows& out)
 {
     const std::uint32_t first = out.row_count();
@@ -134,8 +152,14 @@ void decoder::decode(const record& r, rows& out)
     out.messages.push_back({r.topic_no, r.partition, r.offset, r.timestamp_ms, first,
                             out.row_count() - first,
                             static_cast<std::uint32_t>(r.key.size + r.value.size)});
-    if (!good && !plan_->has_error_column)
-        add_reject(r, out);
+    const bool refused = !good && !plan_->has_error_column;
+    if (!refused && !plan_->keeps_records)
+        return;
+    const origin as_it_came = origin_of(r, out.memory);
+    if (refused)
+        add_reject(as_it_came, out);
+    if (plan_->keeps_records)
+        out.origins.push_back(as_it_came);
 }
 
 bool decoder::decode_rows(const record& r, rows& out, std::uint32_t first)
@@ -202,12 +226,7 @@ void decoder::copy(const std::vector<int>& columns, rows& out, std::uint32_t row
     }
 }
 
-bytes keep(arena& memory, bytes b)
-{
-    return b.absent() ? b : bytes(memory.copy(b.view()));
-}
-
-void decoder::add_reject(const record& r, rows& out)
+void decoder::add_reject(const origin& as_it_came, rows& out)
 {
     reject bad;
     bad.message = static_cast<std::uint32_t>(out.messages.size() - 1);
@@ -215,13 +234,7 @@ void decoder::add_reject(const record& r, rows& out)
     std::memcpy(bad.sqlstate, why_.sqlstate, sizeof bad.sqlstate);
     bad.reason = why_.reason;
     bad.detail = why_.detail;
-    bad.key = keep(out.memory, r.key);
-    bad.value = keep(out.memory, r.value);
-    if (!r.headers.empty()) {
-        std::string headers;
-        append_headers(headers, r.headers);
-        bad.headers = out.memory.copy(headers);
-    }
+    bad.record = as_it_came;
     out.rejects.push_back(bad);
 }
 

@@ -18,7 +18,12 @@ struct header {
     bytes value; // absent: null
 };
 
-enum class timestamp_type : std::uint8_t { none, create, append };
+// Headers of a record whose plan does not need them, for when it turns out to be bad.
+class header_source {
+  public:
+    virtual ~header_source() = default;
+    virtual std::span<const header> read() = 0;
+};
 
 struct record {
     std::string_view topic;
@@ -31,6 +36,7 @@ struct record {
     bytes key;
     bytes value;                     // absent: a tombstone
     std::span<const header> headers; // only where the plan needs them
+    header_source* more = nullptr;   // the headers all the same
 };
 
 class record_decoder {

@@ -105,7 +105,8 @@ struct row_plan {
     bool has_error_column = false;    // bad records are rows
     bool payload_needed = false;      // a column with source payload is among the columns
     bool key_needed = false;          // a column with source key, or role key
-    bool headers_needed = false;      // role headers or header, or rejects want them
+    bool headers_needed = false;      // role headers or header is among the columns
+    bool keeps_records = false;       // each record as it came beside its rows (rows::origins)
     bool server_encoding_utf8 = true; // false: every text travels pending, to be converted
 };
 

@@ -52,15 +52,24 @@ struct message_ref {
     std::uint32_t size; // bytes of key and value
 };
 
-// A record that could not be decoded. Texts and bytes live in the arena.
-struct reject {
-    std::uint32_t message;    // index into messages
-    std::int32_t column;      // index into the plan's columns, or -1
-    char sqlstate[6];         // e.g. 22P02
-    std::string_view reason;  // primary message
-    std::string_view detail;  // or empty
+enum class timestamp_type : std::uint8_t { none, create, append };
+
+// A record as it came, for those who keep it. In the arena.
+struct origin {
     bytes key, value;         // absent where the record's were null
     std::string_view headers; // as the role headers' JSON; empty: none
+    timestamp_type time_type = timestamp_type::none;
+    std::int32_t leader_epoch = -1;
+};
+
+// A record that could not be decoded. Texts and bytes live in the arena.
+struct reject {
+    std::uint32_t message;   // index into messages
+    std::int32_t column;     // index into the plan's columns, or -1
+    char sqlstate[6];        // e.g. 22P02
+    std::string_view reason; // primary message
+    std::string_view detail; // or empty
+    origin record;
 };
 
 class rows {
@@ -110,12 +119,14 @@ class rows {
         memory.reset();
         messages.clear();
         rejects.clear();
+        origins.clear();
         row_count_ = 0;
     }
 
     arena memory;
     std::vector<message_ref> messages; // in order of each partition's offsets
     std::vector<reject> rejects;       // in order of messages
+    std::vector<origin> origins;       // one for each message where the plan keeps records, else none
 
   private:
     std::size_t columns_;

@@ -22,6 +22,30 @@ std::int64_t now_ns()
         .count();
 }
 
+// The headers of the record in work, read when somebody wants them.
+class record_headers final : public decode::header_source {
+  public:
+    record_headers(const kafka::fetch_queue& queue, std::size_t i,
+                   std::vector<kafka::header_view>& views, std::vector<decode::header>& headers)
+        : queue_(queue), i_(i), views_(views), headers_(headers)
+    {
+    }
+    std::span<const decode::header> read() override
+    {
+        headers_.clear();
+        queue_.headers(i_, views_);
+        for (const kafka::header_view& h : views_)
+            headers_.push_back({h.name, h.value});
+        return headers_;
+    }
+
+  private:
+    const kafka::fetch_queue& queue_;
+    const std::size_t i_;
+    std::vector<kafka::header_view>& views_;
+    std::vector<decode::header>& headers_;
+};
+
 // Kinds the library gets over by itself; all others end the partition.
 bool goes_on(fault_kind kind)
 {
@@ -250,12 +274,10 @@ void pipe::handle(std::size_t i)
 
 void pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
 {
+    record_headers headers(*queue_, i, header_views_, headers_);
     headers_.clear();
-    if (spec_->plan->headers_needed) {
-        queue_->headers(i, header_views_);
-        for (const kafka::header_view& h : header_views_)
-            headers_.push_back({h.name, h.value});
-    }
+    if (spec_->plan->headers_needed)
+        headers.read();
     decode::record r{.topic = spec_->topics[s.topic.value],
                      .topic_no = s.topic,
                      .partition = s.partition,
@@ -267,10 +289,12 @@ void pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
                      .leader_epoch = a.leader_epoch,
                      .key = a.key,
                      .value = a.value,
-                     .headers = headers_};
+                     .headers = headers_,
+                     .more = &headers};
     decode::rows& rows = filling_->rows;
     std::uint32_t had_rows = rows.row_count();
-    std::size_t had_messages = rows.messages.size(), had_rejects = rows.rejects.size();
+    const std::size_t had_messages = rows.messages.size(), had_rejects = rows.rejects.size(),
+                      had_origins = rows.origins.size();
     try {
         advance& forward = advance_of(s);
         decoder_->decode(r, rows);
@@ -284,6 +308,7 @@ void pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
         rows.truncate(had_rows);
         rows.messages.resize(had_messages);
         rows.rejects.resize(had_rejects);
+        rows.origins.resize(had_origins);
         throw;
     }
 }

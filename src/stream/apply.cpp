@@ -160,7 +160,7 @@ void apply_share(share& s, bool careful)
 {
     s.stored = 0;
     if (s.works) {
-        check_usage(*s.view);
+        check_usage(s.view->from->table.server, s.view->is.owner);
         if (careful) {
             apply_carefully(s);
         } else {
@@ -250,6 +250,8 @@ verdict transact(std::vector<share*>& shares, bool careful)
             return v;
         }
         write_all(shares);
+        for (const share* s : shares)
+            write_refusals(*s);
         write_stops(shares, current);
         const auto applied = steady::now();
         commit_work();

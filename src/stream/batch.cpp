@@ -135,7 +135,11 @@ void worker::store(const feeds& due)
     shares.reserve(64);
     for (feed_state* f : due) {
         // A record refused for columns of others: read alone from here on. Not covered: read anew.
+        const bool refused = std::any_of(f->gathered.begin(), f->gathered.end(),
+                                         [](auto* c) { return !c->rows.rejects.empty(); });
         for (served_view* v : std::vector<served_view*>(f->views)) {
+            if (refused)
+                count_room(*f, *v);
             share s = make_share(*f, *v);
             if (s.foreign_reject || s.uncovered) {
                 v->alone = v->alone || s.foreign_reject;
@@ -215,8 +219,24 @@ void worker::run_shares(std::vector<share>& shares)
     pgstat_report_activity(STATE_IDLE, nullptr);
 }
 
+// How many dead letters there is room for: counted when this batch might fill it. Other consumers'
+// are estimated by ours.
+void worker::count_room(const feed_state& f, served_view& v)
+{
+    const view_options& o = v.is.options;
+    const std::int64_t may_add = (v.bad.added + f.messages) * std::max(1, f.from->of_consumers);
+    if (o.on_error != "dead_letter" ||
+        (v.bad.counted >= 0 && v.bad.counted + may_add < o.max_dead_letters))
+        return;
+    (void)in_work([&] { // where it fails, the batch does too
+        v.bad.counted = count_dead_letters(v.is.view, o.max_dead_letters);
+        v.bad.added = 0;
+    });
+}
+
 void worker::replay(share& s)
 {
+    count_room(*s.feed, *s.view);
     // From the start: the failed attempt may have left limits and refusals behind.
     s = make_share(*s.feed, *s.view);
     std::vector<share*> alone = {&s};
@@ -248,9 +268,15 @@ void worker::settle_share(share& s)
             v.error.clear();
             v.mirror.lsn = XactLastCommitEnd;
         }
+        v.bad.in_a_row = in_a_row_after(s);
+        v.bad.added += static_cast<std::int64_t>(s.refusals.size());
         if (s.stop) {
             leave_feed(v);
             over(v);
+        } else if (s.again) {
+            v.keeps = v.keeps || s.keep_records;
+            leave_feed(v);
+            v.at = phase::preparing;
         }
         break;
     case fate::left:

@@ -1,13 +1,6 @@
-// The careful replay: a batch in which some record is at fault is applied again for that view alone,
-// in pieces, each in a subtransaction, one at a time, from left to right; what fails alone is the
-// record. Good records, refusals and positions then commit together. Server's thread, inside the
-// batch's transaction.
-#include "pg/compat.h"
-
-extern "C" {
-#include "access/xact.h"
-#include "utils/resowner.h"
-}
+// The careful replay of a share: see replay.h. Good records, refusals and positions then commit
+// together. Server's thread, inside the batch's transaction.
+#include "stream/replay.h"
 
 #include "stream/share.h"
 
@@ -15,48 +8,8 @@ namespace ke::stream {
 
 namespace {
 
-// The error data must outlive the throw: trouble that was judged, on its way out of the replay.
-[[noreturn]] void give_up(const trouble& t)
-{
-    pg::call([&] {
-        ereport(ERROR, (errcode(t.sqlstate), errmsg("%s", t.message.c_str()),
-                        t.detail.empty() ? 0 : errdetail("%s", t.detail.c_str()),
-                        t.hint.empty() ? 0 : errhint("%s", t.hint.c_str())));
-    });
-    pg_unreachable();
-}
-
-// Runs the plan over messages [first, last) in a subtransaction: rows stored, or the trouble.
-std::optional<trouble> attempt(share& s, std::uint32_t first, std::uint32_t last)
-{
-    MemoryContext context = CurrentMemoryContext;
-    ResourceOwner owner = CurrentResourceOwner;
-    s.rows.first_message = first;
-    s.rows.last_message = last;
-    s.rows.at_message = UINT32_MAX;
-    pg::call([&] {
-        BeginInternalSubTransaction(nullptr);
-        MemoryContextSwitchTo(context);
-    });
-    try {
-        std::int64_t stored = run_plan(*s.view, s.rows);
-        pg::call([&] {
-            ReleaseCurrentSubTransaction();
-            MemoryContextSwitchTo(context);
-            CurrentResourceOwner = owner;
-        });
-        s.stored += stored;
-        return std::nullopt;
-    } catch (const pg::pg_error& e) {
-        trouble t = first == last ? describe(e.data()) : describe_applied(e.data());
-        pg::call([&] {
-            RollbackAndReleaseCurrentSubTransaction();
-            MemoryContextSwitchTo(context);
-            CurrentResourceOwner = owner;
-        });
-        return t;
-    }
-}
+// A transaction of a replay lasts about so long; what is left is read again.
+constexpr milliseconds slice{2000};
 
 refused refusal_of(const share& s, std::uint32_t number, const trouble& t)
 {
@@ -64,27 +17,14 @@ refused refusal_of(const share& s, std::uint32_t number, const trouble& t)
     f.sqlstate = t.code();
     f.reason = t.message;
     f.detail = t.detail;
-    f.column = t.column;
+    f.column = t.column.empty() ? s.rows.at_column : t.column;
     return f;
 }
 
-// How much of n messages from `at` to try next, when they failed together: up to the one the scan
-// gave last, which is likely the bad one, unless the error came after all of them.
-std::uint32_t smaller(const share& s, std::uint32_t at, std::uint32_t n, bool& by_hint)
+// Nothing from this message on is applied.
+void cut_at(share& s, std::uint32_t number)
 {
-    std::uint32_t hint = s.rows.at_message;
-    by_hint = hint == UINT32_MAX || hint < at + n - 1;
-    if (!by_hint)
-        return n / 2;
-    return hint == UINT32_MAX || hint <= at ? 1 : hint - at;
-}
-
-// Refused before this message, by the decoder: not counted if the view stops earlier.
-void stop_at(share& s, std::uint32_t number, const refused& f)
-{
-    std::erase_if(s.refusals, [&](const refused& r) { return r.number >= number; });
     s.cut = number;
-    s.stop = report_of(f);
     find_moves(s);
 }
 
@@ -92,49 +32,57 @@ void stop_at(share& s, std::uint32_t number, const refused& f)
 
 void apply_carefully(share& s)
 {
-    s.stored = 0;
-    // With no records at all: what fails now is no record's fault.
-    if (auto t = attempt(s, 0, 0))
-        give_up(*t);
+    // Records that did not decode take their places among those that the server refuses.
+    std::vector<refused> undecoded = std::move(s.refusals);
+    auto next = undecoded.begin();
+    auto note_until = [&](std::uint32_t number) {
+        for (; next != undecoded.end() && next->number < number; ++next)
+            note(s, std::move(*next));
+    };
+    s.refusals.clear();
+    s.in_a_row = s.view->bad.in_a_row;
+    s.after_last = 0;
 
-    const bool skip = s.view->is.options.on_error == "skip";
-    const std::uint32_t end = s.cut;
-    std::uint32_t at = 0;
-    std::uint32_t step = end;
-    std::int64_t good = 0;
+    const view_options& options = s.view->is.options;
     std::optional<trouble> schema; // class 42, and nothing else so far
-    bool by_hint = true;
-    while (at < end) {
-        std::uint32_t n = std::min(step, end - at);
-        auto t = attempt(s, at, at + n);
-        if (!t) {
-            good += n;
-            at += n;
-            step = by_hint ? end - at : n * 2;
-            continue;
-        }
-        if (t->what != remedy::record)
-            give_up(*t);
-        if (n > 1) {
-            step = smaller(s, at, n, by_hint);
-            continue;
-        }
-        if (looks_like_schema(*t) && good == 0)
+    replay r{*s.view, s.rows};
+    r.refuse = [&](std::uint32_t number, const trouble& t) {
+        note_until(number);
+        if (looks_like_schema(t) && r.good == 0)
             schema = t;
-        refused f = refusal_of(s, at, *t);
-        if (!skip) {
-            stop_at(s, at, f);
-            if (schema)
-                s.stop->reason = "query or target: " + t->message;
-            break;
+        refused f = refusal_of(s, number, t);
+        s.stop = must_stop(s, f);
+        if (s.stop && schema)
+            s.stop->reason = "query or target: " + t.message;
+        if (s.stop) {
+            cut_at(s, number);
+            return false;
         }
-        s.refusals.push_back(std::move(f));
-        at++;
-        step = by_hint ? end - at : 1;
-    }
-    if (skip && schema && good == 0) { // every record met it: never skip them all for that
+        if (options.on_error == "dead_letter" && !f.record) {
+            s.again = s.keep_records = true;
+            cut_at(s, number);
+            return false;
+        }
+        note(s, std::move(f));
+        return true;
+    };
+    const auto began = steady::now();
+    r.go_on = [&] { return steady::now() - began < slice; };
+    const std::optional<stop_report> known = std::move(s.stop); // before a record that did not decode
+    s.stop.reset();
+    run_replay(r, s.cut);
+    note_until(s.cut);
+    s.stored = r.stored;
+    if (options.on_error != "stop" && schema && r.good == 0 && !s.again && !s.stop) {
+        // Every record met it: never refuse them all for that.
         schema->what = remedy::schema;
-        give_up(*schema);
+        raise_trouble(*schema);
+    }
+    if (!s.stop && !s.again && r.at < s.cut) {
+        s.again = true;
+        cut_at(s, r.at);
+    } else if (!s.stop && !s.again) {
+        s.stop = known;
     }
 }
 

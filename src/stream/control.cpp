@@ -23,14 +23,6 @@ namespace ke::stream {
 
 namespace {
 
-// A view as the caller may handle it.
-struct handled_view {
-    Oid topic_table;
-    Oid owner;
-    char* state;
-    char* group;
-};
-
 [[noreturn]] void refuse_unknown(Oid view)
 {
     const char* name = get_rel_name(view);
@@ -41,7 +33,8 @@ struct handled_view {
     pg_unreachable();
 }
 
-// The owner's registration; lock: with its row locked. Strings in the caller's context.
+} // namespace
+
 handled_view look_up(Oid view, bool lock)
 {
     MemoryContext outer = CurrentMemoryContext;
@@ -66,6 +59,8 @@ handled_view look_up(Oid view, bool lock)
         aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_MATVIEW, get_rel_name(view));
     return h;
 }
+
+namespace {
 
 void lock_positions(Oid view)
 {

@@ -23,6 +23,18 @@ inline bool is_ours(const DefElem* d)
 // A line of kafka.state_log, by the current role.
 void log_state(Oid view, const char* state, const char* reason);
 
+// ---- control.cpp ----
+
+// A view as its owner may handle it; raises for others. lock: with its registration's row locked.
+// Strings in the caller's context.
+struct handled_view {
+    Oid topic_table;
+    Oid owner;
+    char* state;
+    char* group;
+};
+handled_view look_up(Oid view, bool lock);
+
 // ---- create.cpp ----
 
 // Whether a WITH list names an option of ours.

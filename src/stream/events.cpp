@@ -81,6 +81,8 @@ List* forget_views()
     static const char* const statements[] = {"DELETE FROM kafka.registry WHERE view = $1",
                                              "DELETE FROM kafka.progress WHERE view = $1",
                                              "DELETE FROM kafka.gap_log WHERE view = $1",
+                                             "DELETE FROM kafka.dead_letter_log WHERE view = $1",
+                                             "DELETE FROM kafka.skip_log WHERE view = $1",
                                              "DELETE FROM kafka.state_log WHERE view = $1"};
     ListCell* lc;
     foreach (lc, gone) {

@@ -56,6 +56,11 @@ bool same_views(const feed_state& f, const std::vector<served_view*>& views)
            });
 }
 
+bool keeps_records(const std::vector<served_view*>& views)
+{
+    return std::any_of(views.begin(), views.end(), [](const served_view* v) { return v->keeps; });
+}
+
 } // namespace
 
 bool is_near(const served_view& a, const served_view& b)
@@ -101,7 +106,8 @@ void worker::open_feeds(source& s)
     for (group& g : groups) {
         auto same = std::find_if(s.feeds.begin(), s.feeds.end(), [&](auto& f) {
             return !f->broken && f->catching_up == g.catching_up &&
-                   f->partitions == readable(s, g.views) && same_views(*f, g.views);
+                   f->partitions == readable(s, g.views) && same_views(*f, g.views) &&
+                   f->columns.plan->keeps_records == keeps_records(g.views);
         });
         if (same != s.feeds.end())
             kept.insert(same->get());
@@ -130,6 +136,7 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
     f->batch_bytes = INT64_MAX;
     f->flush = std::chrono::hours(24);
     std::set<int> attributes;
+    const bool keeps = keeps_records(views);
     for (served_view* v : views) {
         const view_options& o = v->is.options;
         f->batch_rows = std::min<std::int64_t>(f->batch_rows, o.batch_rows);
@@ -148,7 +155,7 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
     };
     if (auto t = in_work([&] {
             f->columns = columns_for(
-                s.table.relid, std::vector<int>(attributes.begin(), attributes.end()));
+                s.table.relid, std::vector<int>(attributes.begin(), attributes.end()), keeps);
         })) {
         later(t->message);
         return;

@@ -33,7 +33,12 @@ const option_row table[] = {
      "Kafka group to which positions are mirrored"},
     {"on_gap", choice, "stop", "stop earliest latest", true, "",
      "what to do where records expired before they were read"},
-    {"on_error", choice, "stop", "stop skip", true, "", "what to do with a bad record"},
+    {"on_error", choice, "dead_letter", "dead_letter skip stop", true, "",
+     "what to do with a bad record"},
+    {"max_errors_in_a_row", rows, "10000", "", true, "",
+     "more bad records than that, one after the other, stop the view"},
+    {"max_dead_letters", rows, "1000000", "", true, "",
+     "the view stops when so many of its records are in kafka.dead_letters"},
     {"batch_rows", rows, "65536", "", true, "", "a batch ends at so many records"},
     {"batch_bytes", bytes, "16MB", "", true, "", "a batch ends at so many bytes"},
     {"flush_interval", time, "20ms", "", true, "",
@@ -50,9 +55,7 @@ const absent_row absent[] = {
     {"key", "Create a unique index or constraint on the view after it has been created."},
     {"on_conflict", "Feed a table without a unique constraint, or let the query filter."},
     {"delete_when", "Let the query select a column that marks deleted rows."},
-    {"dead_letter_topic", "Use kafka.on_error = 'stop' or 'skip'."},
-    {"max_errors_in_a_row", "Use kafka.on_error = 'stop' or 'skip'."},
-    {"max_dead_letters", "Use kafka.on_error = 'stop' or 'skip'."},
+    {"dead_letter_topic", "Bad records are in kafka.dead_letters."},
 };
 
 std::string quoted(std::string_view s)
@@ -123,10 +126,6 @@ result<done> check_choice(const option_row& o, const std::string& value)
 {
     if (is_choice(o, value))
         return done{};
-    if (o.name == "on_error" && value == "dead_letter")
-        return fault{fault_kind::refused_option,
-                     "kafka.on_error = 'dead_letter' is not supported yet", "",
-                     "Use 'stop' (the view stops before a bad record) or 'skip' (it is counted)."};
     std::string list(o.values);
     for (std::size_t at = 0; (at = list.find(' ', at)) != std::string::npos; at += 2)
         list.replace(at, 1, ", ");
@@ -171,6 +170,10 @@ void apply(view_options& v, std::string_view name, const std::string& value)
         v.batch_bytes = static_cast<std::int64_t>(n);
     else if (name == "flush_interval" && number(value, GUC_UNIT_MS, 0, 1e6, &n))
         v.flush_interval_us = static_cast<int>(n * 1000);
+    else if (name == "max_errors_in_a_row" && number(value, 0, 1, 1e9, &n))
+        v.max_errors_in_a_row = static_cast<std::int64_t>(n);
+    else if (name == "max_dead_letters" && number(value, 0, 1, 1e9, &n))
+        v.max_dead_letters = static_cast<std::int64_t>(n);
     else if (name == "synchronous_commit")
         (void) parse_bool(value.c_str(), &v.synchronous_commit);
     else if (name == "on_error")
@@ -207,7 +210,7 @@ view_options resolve_options(const option_list& given, const option_list& defaul
                              const std::string& default_group)
 {
     view_options v;
-    v.on_error = "stop";
+    v.on_error = "dead_letter";
     v.on_gap = "stop";
     v.group_id = default_group;
     for (const option_list* list : {&defaults, &given})

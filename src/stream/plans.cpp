@@ -24,13 +24,7 @@ namespace ke::stream {
 
 namespace {
 
-// Somebody else's identity for a while. Plain: after an error the (sub)transaction's abort sets
-// everything back.
-struct owner_scope {
-    Oid user;
-    int security_context;
-    int guc_level;
-};
+} // namespace
 
 owner_scope become_owner(const registered_view& v)
 {
@@ -51,6 +45,8 @@ void become_self(const owner_scope& s)
     AtEOXact_GUC(false, s.guc_level);
     SetUserIdAndSecContext(s.user, s.security_context);
 }
+
+namespace {
 
 SPIPlanPtr make_plan(const registered_view& v, const char* sql)
 {
@@ -154,7 +150,8 @@ bool plan_view(served_view& v)
     return changed;
 }
 
-topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attributes)
+topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attributes,
+                                  bool keeps_records)
 {
     Bitmapset* set = pg::call([&] {
         Bitmapset* all = nullptr;
@@ -162,7 +159,7 @@ topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attri
             all = bms_add_member(all, a);
         return all;
     });
-    return topic::make_decode_columns(topic_table, set);
+    return topic::make_decode_columns(topic_table, set, keeps_records);
 }
 
 std::int64_t run_plan(served_view& v, topic::batch& rows)
@@ -185,13 +182,12 @@ std::int64_t run_plan(served_view& v, topic::batch& rows)
     });
 }
 
-void check_usage(const served_view& v)
+void check_usage(Oid server, Oid role)
 {
-    Oid server = v.from->table.server;
-    bool may = pg::call([&] { return pg::server_aclcheck(server, v.is.owner, ACL_USAGE) == ACLCHECK_OK; });
+    bool may = pg::call([&] { return pg::server_aclcheck(server, role, ACL_USAGE) == ACLCHECK_OK; });
     if (may)
         return;
-    const char* owner = pg::call([&] { return GetUserNameFromId(v.is.owner, true); });
+    const char* owner = pg::call([&] { return GetUserNameFromId(role, true); });
     const char* name = pg::call([&] {
         ForeignServer* s = GetForeignServerExtended(server, FSV_MISSING_OK);
         return s ? s->servername : nullptr;

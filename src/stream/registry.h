@@ -20,7 +20,9 @@ struct view_options {
     std::int64_t batch_bytes = 16 << 20;
     int flush_interval_us = 20000;
     bool synchronous_commit = false;
-    std::string on_error; // stop, skip
+    std::string on_error; // dead_letter, skip, stop
+    std::int64_t max_errors_in_a_row = 10000;
+    std::int64_t max_dead_letters = 1000000;
     std::string on_gap;   // stop, earliest, latest
     std::string group_id;
 };

@@ -1,6 +1,5 @@
-// What happens to records that cannot be stored, and how a view stops. A refused record is a value
-// (serving.h: refused) from the place that found it to the place that decides: on_error 'skip'
-// counts it, 'stop' puts the view before it. Server's thread, inside the batch's transaction.
+// What becomes of a view when records of it are refused: on_error and the limits, and how a view
+// stops. Server's thread.
 #include "pg/compat.h"
 
 extern "C" {
@@ -8,23 +7,62 @@ extern "C" {
 #include "utils/builtins.h"
 }
 
-#include "stream/serving.h"
+#include "stream/share.h"
 #include "stream/sql.h"
 
 namespace ke::stream {
 
-stop_report report_of(const refused& r)
+namespace {
+
+std::string error_of(const refused& r)
 {
-    stop_report s;
-    s.reason = "record at topic \"" + r.topic + "\", partition " + std::to_string(r.partition) +
-               ", offset " + std::to_string(r.offset) + " cannot be stored";
-    if (!r.column.empty())
-        s.reason += ": column \"" + r.column + "\"";
-    s.error = r.reason;
+    std::string s = r.reason;
     if (!r.detail.empty())
-        s.error += " (" + r.detail + ")";
-    s.error += " [" + r.sqlstate + "]";
+        s += " (" + r.detail + ")";
+    return s + " [" + r.sqlstate + "]";
+}
+
+std::string place_of(const refused& r)
+{
+    std::string s = "record at topic \"" + r.topic + "\", partition " +
+                    std::to_string(r.partition) + ", offset " + std::to_string(r.offset) +
+                    " cannot be stored";
+    if (!r.column.empty())
+        s += ": column \"" + r.column + "\"";
     return s;
+}
+
+} // namespace
+
+std::optional<stop_report> must_stop(const share& s, const refused& f)
+{
+    const view_options& o = s.view->is.options;
+    if (o.on_error == "stop")
+        return stop_report{place_of(f), error_of(f)};
+    const std::int64_t before = f.number == s.after_last ? s.in_a_row : 0;
+    if (before >= o.max_errors_in_a_row)
+        return stop_report{std::to_string(before) + " records in a row could not be stored "
+                           "(kafka.max_errors_in_a_row): mend the query, the table or the format, "
+                           "then kafka.retry and kafka.resume",
+                           place_of(f) + ": " + error_of(f)};
+    if (o.on_error == "dead_letter" && static_cast<std::int64_t>(s.refusals.size()) >= s.room)
+        return stop_report{"kafka.dead_letters holds " + std::to_string(o.max_dead_letters) +
+                               " records of the view (kafka.max_dead_letters): kafka.retry or "
+                               "kafka.discard them, then kafka.resume",
+                           place_of(f) + ": " + error_of(f)};
+    return std::nullopt;
+}
+
+void note(share& s, refused f)
+{
+    s.in_a_row = f.number == s.after_last ? s.in_a_row + 1 : 1;
+    s.after_last = f.number + 1;
+    s.refusals.push_back(std::move(f));
+}
+
+std::int64_t in_a_row_after(const share& s)
+{
+    return s.after_last == s.cut ? s.in_a_row : 0;
 }
 
 bool write_stop(Oid view, const stop_report& report)

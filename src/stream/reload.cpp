@@ -29,7 +29,8 @@ bool same_options(const view_options& a, const view_options& b)
     return a.batch_rows == b.batch_rows && a.batch_bytes == b.batch_bytes &&
            a.flush_interval_us == b.flush_interval_us &&
            a.synchronous_commit == b.synchronous_commit && a.on_error == b.on_error &&
-           a.on_gap == b.on_gap && a.group_id == b.group_id;
+           a.max_errors_in_a_row == b.max_errors_in_a_row &&
+           a.max_dead_letters == b.max_dead_letters && a.on_gap == b.on_gap && a.group_id == b.group_id;
 }
 
 // cluster_id is left out: we write it ourselves.

@@ -84,6 +84,14 @@ struct served_view {
     kept_plan plan;
     bool alone = false; // a record was refused for a column that this view does not use
     bool suspect = false; // an end below the position was seen once
+    bool keeps = false; // the server refused a record of it: from then on read with records kept
+
+    // What the limits on bad records go by.
+    struct {
+        std::int64_t in_a_row = 0; // refused one after the other, up to the position
+        std::int64_t counted = -1; // rows in kafka.dead_letters when counted last; -1: not yet
+        std::int64_t added = 0;    // ours since then
+    } bad;
 
     struct {
         steady::time_point until{};
@@ -200,18 +208,28 @@ std::optional<trouble> in_work(F&& fn)
     }
 }
 
-// ---- plans (plans.cpp). Inside a transaction; as_owner within it.
+// ---- plans (plans.cpp). Inside a transaction.
+// The view's owner's identity for a while, security-restricted, with the settings of the session that
+// made the view. Raise; plain: after an error the (sub)transaction's abort sets everything back.
+struct owner_scope {
+    Oid user;
+    int security_context;
+    int guc_level;
+};
+owner_scope become_owner(const registered_view&);
+void become_self(const owner_scope&);
 // Takes the locks a batch needs without waiting; false where one cannot be had or is gone.
 bool lock_relations(const std::vector<const registered_view*>&, std::vector<bool>& locked);
 // Makes or checks the kept plan. True where the attributes it reads changed.
 bool plan_view(served_view&);
 // Runs the plan over what `rows` says, as the owner; rows stored. Throws pg_error.
 std::int64_t run_plan(served_view&, topic::batch& rows);
-// USAGE of the owner on the server; throws fault_error.
-void check_usage(const served_view&);
+// USAGE of the view's owner on the server; throws fault_error.
+void check_usage(Oid server, Oid owner);
 void free_plan(kept_plan&);
 // What to decode for a set of attributes (as kept_plan holds them).
-topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attributes);
+topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attributes,
+                                  bool keeps_records = false);
 
 // ---- positions (positions.cpp). Inside a transaction.
 struct moved { // one row of kafka.progress that a batch moves
@@ -241,14 +259,6 @@ struct stop_report {
 };
 // Registry and history; false where somebody holds the registry row: try again later.
 bool write_stop(Oid view, const stop_report&);
-struct refused { // a record that was not stored: a value on its way; later issues keep it
-    std::uint32_t number; // of the message in its batch
-    std::string topic;
-    std::int32_t partition;
-    std::int64_t offset;
-    std::string sqlstate, column, reason, detail;
-};
-stop_report report_of(const refused&);
 
 // ---- gaps (gaps.cpp). Inside a transaction.
 struct gap {

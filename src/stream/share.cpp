@@ -53,6 +53,7 @@ bool concerns(const share& s, const decode::reject& r)
 refused refusal_of(const share& s, std::uint32_t number, const decode::reject& r)
 {
     refused f = at_message(s, number);
+    f.record = &r.record;
     f.sqlstate = r.sqlstate;
     f.reason = r.reason;
     f.detail = r.detail;
@@ -61,7 +62,7 @@ refused refusal_of(const share& s, std::uint32_t number, const decode::reject& r
     return f;
 }
 
-// Records that did not decode: counted under skip, the end of the share under stop.
+// Records that did not decode.
 void judge_rejects(share& s)
 {
     std::uint32_t base = 0;
@@ -75,12 +76,12 @@ void judge_rejects(share& s)
                 continue;
             }
             refused f = refusal_of(s, base + r.message, r);
-            if (s.view->is.options.on_error != "skip") {
+            if (auto stop = must_stop(s, f)) {
                 s.cut = f.number;
-                s.stop = report_of(f);
+                s.stop = std::move(stop);
                 return;
             }
-            s.refusals.push_back(std::move(f));
+            note(s, std::move(f));
         }
         base += static_cast<std::uint32_t>(c->rows.messages.size());
     }
@@ -98,6 +99,9 @@ refused at_message(const share& s, std::uint32_t number)
     f.topic = s.feed->topics[m.topic.value];
     f.partition = m.partition.value;
     f.offset = m.offset.value;
+    f.timestamp_ms = m.timestamp_ms;
+    if (!c.rows.origins.empty())
+        f.record = &c.rows.origins[within];
     return f;
 }
 
@@ -157,6 +161,8 @@ share make_share(feed_state& f, served_view& v)
     s.rows.floors = floors_of(f, v);
     for (const ingest::chunk* c : f.gathered)
         s.cut += static_cast<std::uint32_t>(c->rows.messages.size());
+    s.in_a_row = v.bad.in_a_row;
+    s.room = v.is.options.max_dead_letters - std::max<std::int64_t>(v.bad.counted, 0) - v.bad.added;
     judge_rejects(s);
     s.rows.last_message = s.cut;
     find_moves(s);

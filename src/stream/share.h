@@ -1,6 +1,7 @@
 // One view's part in a batch: what its plan sees, where its positions go, how it ends.
 #pragma once
 
+#include "stream/refused.h"
 #include "stream/serving.h"
 
 namespace ke::stream {
@@ -26,8 +27,15 @@ struct share {
     bool foreign_reject = false; // a record was refused for a column that it does not use
 
     std::int64_t stored = 0;
-    std::vector<refused> refusals;
+    std::vector<refused> refusals; // in order
+    std::int64_t in_a_row = 0;     // refused one after the other, up to the last of refusals
+    std::uint32_t after_last = 0;  // the message behind that one
+    std::int64_t room = 0;         // dead letters that may still be kept
     std::optional<stop_report> stop;
+    // Cut short without a stop: the rest is read again, soon (a replay took long), or with each record
+    // kept (one has to be, and was not).
+    bool again = false;
+    bool keep_records = false;
     fate end = fate::in;
     trouble why;
 };
@@ -36,8 +44,15 @@ struct share {
 share make_share(feed_state&, served_view&);
 // Positions when only messages below s.cut are applied; sets s.moves.
 void find_moves(share&);
-// Topic, partition and offset of a message by its number.
+// A message by its number, as a refused one without a reason.
 refused at_message(const share&, std::uint32_t number);
+
+// ---- rules for refused records (rejects.cpp)
+// What stops the view before this record, if anything: on_error or a limit.
+std::optional<stop_report> must_stop(const share&, const refused&);
+void note(share&, refused);
+// Refused one after the other up to the end of a share that was committed.
+std::int64_t in_a_row_after(const share&);
 
 // One transaction for all (apply.cpp). Takes those out of the list that cannot take part. Committed:
 // true. Otherwise everything is rolled back, why says why, and guilty is the share that raised it,
@@ -52,5 +67,8 @@ verdict transact(std::vector<share*>&, bool careful);
 // Applies one share within its transaction, record faults found and left out (careful.cpp). Throws
 // pg_error or fault_error for what is no record's fault.
 void apply_carefully(share&);
+
+// What is kept of the share's refused records, by on_error (dead_letters.cpp). Inside its transaction.
+void write_refusals(const share&);
 
 } // namespace ke::stream

@@ -62,6 +62,7 @@ class worker {
     void hear_fault(feed_state&, const fault&);
     void store(const feeds&);
     void store_lazily(const feeds&);
+    void count_room(const feed_state&, served_view&);
     void run_shares(std::vector<share>&);
     void replay(share&);
     void settle_share(share&);

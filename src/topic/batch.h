@@ -37,6 +37,9 @@ struct batch {
 
     // Filled by the scan: the number of the message whose row was returned last.
     std::uint32_t at_message = 0;
+    bool rescanned = false; // the messages were gone through more than once
+    // The column whose value was being made when an error was raised; "" where it came from elsewhere.
+    char at_column[NAMEDATALEN] = "";
 
     // Asked once per row and cheap: a flag set by a timer; then attend() is called, which may raise
     // (somebody waits for a lock that this batch holds).

@@ -85,6 +85,7 @@ void begin_batch(ForeignScanState* node, scan_state* scan, batch* b)
 void rewind_batch(scan_state* scan)
 {
     batch* source = scan->cursor.source;
+    source->rescanned = source->rescanned || scan->cursor.chunk > 0 || scan->cursor.message > 0;
     scan->cursor = {};
     scan->cursor.source = source;
 }

@@ -57,7 +57,7 @@ void note_needs(decode::row_plan& plan, const decode::column& c)
 
 } // namespace
 
-decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes)
+decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes, bool keeps_records)
 {
     topic_columns t = read_columns(relid);
     check_columns(t); // an option may have changed since the columns were declared
@@ -65,6 +65,7 @@ decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes)
     plan->format = t.format;
     plan->key_format = t.key_format;
     plan->options = t.options;
+    plan->keeps_records = keeps_records;
     plan->server_encoding_utf8 = GetDatabaseEncoding() == PG_UTF8;
     decode_columns result;
     result.cell_of_attribute.assign(t.attributes, -1);

@@ -18,6 +18,7 @@ extern "C" {
 #include "decode/decoder.h"
 #include "pg/errors.h"
 #include "pg/guard.h"
+#include "topic/given_headers.h"
 #include "topic/scan.h"
 
 namespace ke::topic {
@@ -25,14 +26,9 @@ namespace ke::topic {
 namespace {
 
 // What kafka.decode was given, in the server's memory: plain data.
-struct given_header {
-    const char* name;
-    bytes value;
-};
 struct given_record {
     bytes key, value;
-    given_header* headers;
-    int header_count;
+    given_headers headers;
 };
 
 // What decoding left, owned by the memory context of the call.
@@ -50,67 +46,6 @@ bytes bytes_of(FunctionCallInfo fcinfo, int argument)
         return {};
     bytea* b = PG_GETARG_BYTEA_PP(argument);
     return {VARDATA_ANY(b), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(b))};
-}
-
-[[noreturn]] void refuse_headers()
-{
-    ereport(
-        ERROR,
-        (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("headers are not as in _headers"),
-         errhint("Give an array such as [{\"name\": \"a\", \"value\": \"b\"}], with \"base64\": "
-                 "true beside values that are not text.")));
-    pg_unreachable();
-}
-
-JsonbValue* member(JsonbContainer* object, const char* key, JsonbValue* space)
-{
-    return getKeyJsonValueFromContainer(object, key, static_cast<int>(strlen(key)), space);
-}
-
-bytes from_base64(const JsonbValue* v)
-{
-    Datum raw = DirectFunctionCall2(
-        binary_decode,
-        PointerGetDatum(cstring_to_text_with_len(v->val.string.val, v->val.string.len)),
-        CStringGetTextDatum("base64"));
-    bytea* b = DatumGetByteaPP(raw);
-    return {VARDATA_ANY(b), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(b))};
-}
-
-given_header read_header(JsonbContainer* object)
-{
-    JsonbValue name, value, base64;
-    if (!member(object, "name", &name) || name.type != jbvString)
-        refuse_headers();
-    given_header h{pnstrdup(name.val.string.val, name.val.string.len), {}};
-    if (!member(object, "value", &value) || value.type == jbvNull)
-        return h;
-    if (value.type != jbvString)
-        refuse_headers();
-    if (member(object, "base64", &base64) && base64.type == jbvBool && base64.val.boolean)
-        h.value = from_base64(&value);
-    else
-        h.value = {pnstrdup(value.val.string.val, value.val.string.len),
-                   static_cast<std::size_t>(value.val.string.len)};
-    return h;
-}
-
-void read_headers(given_record* r, Jsonb* jsonb)
-{
-    if (!JB_ROOT_IS_ARRAY(jsonb) || JB_ROOT_IS_SCALAR(jsonb))
-        refuse_headers();
-    r->headers =
-        static_cast<given_header*>(palloc0(sizeof(given_header) * (JB_ROOT_COUNT(jsonb) + 1)));
-    JsonbIterator* it = JsonbIteratorInit(&jsonb->root);
-    JsonbValue v;
-    JsonbIteratorToken token;
-    while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE) {
-        if (token != WJB_ELEM)
-            continue;
-        if (v.type != jbvBinary || !JsonContainerIsObject(v.val.binary.data))
-            refuse_headers();
-        r->headers[r->header_count++] = read_header(v.val.binary.data);
-    }
 }
 
 // The topic table whose row type the first argument has.
@@ -146,8 +81,8 @@ decoded* decode_record(Oid relid, const given_record& given)
         pg::adopt(CurrentMemoryContext, std::make_unique<decoded>(make_decode_columns(relid, all)));
     auto decoder = pg::check(decode::record_decoder::make(d->columns.plan));
     std::vector<decode::header> headers;
-    for (int i = 0; i < given.header_count; ++i)
-        headers.push_back({given.headers[i].name, given.headers[i].value});
+    for (int i = 0; i < given.headers.count; ++i)
+        headers.push_back({given.headers.all[i].name, given.headers.all[i].value});
     decode::record record{};
     record.key = given.key;
     record.value = given.value;
@@ -198,7 +133,7 @@ KE_FUNCTION(kafka_engine_decode)
     given.value = topic::bytes_of(fcinfo, 1);
     given.key = topic::bytes_of(fcinfo, 2);
     if (!PG_ARGISNULL(3))
-        topic::read_headers(&given, PG_GETARG_JSONB_P(3));
+        given.headers = topic::read_headers(PG_GETARG_JSONB_P(3));
     topic::decoded* d = pg::entry([&] { return topic::decode_record(relid, given); });
     if (!d->chunk.rows.rejects.empty())
         topic::raise_reject(d);

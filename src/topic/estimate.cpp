@@ -11,6 +11,7 @@ extern "C" {
 #include <map>
 
 #include "pg/guard.h"
+#include "topic/batch.h"
 
 namespace ke::topic {
 
@@ -79,10 +80,11 @@ const std::vector<partition_ends>* known_ends(Oid relid, Oid user, bool analyzed
     return found == seen().end() ? nullptr : &found->second.ends;
 }
 
-// Whether this process plans views' queries, whose scans read batches.
-bool is_worker()
+// Whether a view's query is planned, whose scan reads batches.
+bool plans_for_batches()
 {
-    return MyBgworkerEntry && strcmp(MyBgworkerEntry->bgw_library_name, "kafka_engine") == 0;
+    return current_batch ||
+           (MyBgworkerEntry && strcmp(MyBgworkerEntry->bgw_library_name, "kafka_engine") == 0);
 }
 
 // Whether planning can say exactly which records the expression leaves.
@@ -133,7 +135,7 @@ estimate estimate_records(PlannerInfo* root, RelOptInfo* rel, Oid relid, List* p
     const bool analyzed = rel->tuples >= 0 && rel->pages > 0;
     const Oid user = OidIsValid(rel->userid) ? rel->userid : GetUserId();
     const condition* c = evaluate_for_plan(pushed, columns);
-    const bool worker = is_worker();
+    const bool worker = plans_for_batches();
     const std::vector<partition_ends>* ends =
         worker ? nullptr : known_ends(relid, user, analyzed);
 

@@ -38,7 +38,7 @@ void check_gap(std::string_view n, const std::string& v)
 }
 void check_error(std::string_view n, const std::string& v)
 {
-    read_choice(n, v, {"stop", "skip"});
+    read_choice(n, v, {"dead_letter", "skip", "stop"});
 }
 void check_rows(std::string_view n, const std::string& v)
 {
@@ -123,8 +123,8 @@ const option_row table[] = {
      check_start},
     {"on_gap", place::table, "stop, earliest or latest", "stop",
      "Default of kafka.on_gap for its views.", check_gap},
-    {"on_error", place::table, "stop or skip", "stop", "Default of kafka.on_error for its views.",
-     check_error},
+    {"on_error", place::table, "dead_letter, skip or stop", "dead_letter",
+     "Default of kafka.on_error for its views.", check_error},
     {"batch_rows", place::table, "number", "65536", "Default of kafka.batch_rows for its views.",
      check_rows},
     {"batch_bytes", place::table, "size", "16MB", "Default of kafka.batch_bytes for its views.",

@@ -61,7 +61,7 @@ void raise_reject(Relation table, const kafka_scan* k, const decode::reject* r)
                              : nullptr;
     const char* reason = pg::to_server(r->reason);
     const char* detail = r->detail.empty() ? nullptr : pg::to_server(r->detail);
-    const char* payload = excerpt(r->value);
+    const char* payload = excerpt(r->record.value);
     ereport(ERROR,
             (errcode(MAKE_SQLSTATE(r->sqlstate[0], r->sqlstate[1], r->sqlstate[2], r->sqlstate[3],
                                    r->sqlstate[4])),

@@ -18,6 +18,8 @@ namespace {
 void name_record(void* arg)
 {
     auto* maker = static_cast<row_maker*>(arg);
+    if (current_batch && maker->map->at)
+        strlcpy(current_batch->at_column, maker->map->at->name, NAMEDATALEN);
     if (maker->message && maker->topic)
         errcontext("record of topic \"%s\", partition %d, offset " INT64_FORMAT, maker->topic,
                    maker->message->partition.value, maker->message->offset.value);

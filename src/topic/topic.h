@@ -60,7 +60,9 @@ struct decode_columns {
 
 // attributes: attribute numbers offset by FirstLowInvalidHeapAttributeNumber (as pull_varattnos
 // does); the whole-row attribute means all. Throws pg_error, fault_error.
-decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes);
+// keeps_records: as row_plan has it.
+decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes,
+                                   bool keeps_records = false);
 
 // A scan of a topic table says in its plan what it reads: the first element of its fdw_private is
 // pack_attributes() of the attributes (offset likewise). The target list would not tell: the planner

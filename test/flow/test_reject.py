@@ -51,7 +51,7 @@ def test_skip_counts(db, clicks, produce):
 
 
 def test_a_column_that_a_view_does_not_use_is_not_judged(db, clicks, produce):
-    db.view("a", "SELECT id FROM clicks")
+    db.view("a", "SELECT id FROM clicks", on_error="stop")
     db.view("b", "SELECT name FROM clicks")
     db.view("c", "SELECT _offset AS o FROM clicks")
     produce(clicks, good(0) + [{"id": "x", "name": "kept"}] + good(2))
@@ -89,7 +89,7 @@ def test_a_foreign_key_is_checked_within_the_batch(db, clicks, produce):
 
 
 def test_an_error_in_the_query(db, clicks, produce):
-    db.view("v", "SELECT 100 / (id - 5) AS x FROM clicks")
+    db.view("v", "SELECT 100 / (id - 5) AS x FROM clicks", on_error="stop")
     produce(clicks, good(*range(10)))
     _, reason, error = db.wait_state("v", "stopped")
     assert "offset 5" in reason and "division by zero" in error

@@ -134,10 +134,10 @@ TEST(rejects_keep_the_record)
     const reject& bad = d.rows.rejects[0];
     CHECK_EQ(bad.message, 1u);
     CHECK_EQ(bad.column, 1);
-    CHECK_EQ(bad.key.view(), "key");
-    CHECK_EQ(bad.value.view(), R"({"id": "x"})");
-    CHECK(bad.value.data != r.value.data);
-    CHECK_EQ(bad.headers, R"([{"name": "h", "value": "v"}])");
+    CHECK_EQ(bad.record.key.view(), "key");
+    CHECK_EQ(bad.record.value.view(), R"({"id": "x"})");
+    CHECK(bad.record.value.data != r.value.data);
+    CHECK_EQ(bad.record.headers, R"([{"name": "h", "value": "v"}])");
     CHECK_EQ(d.rows.messages[1].row_count, 0u);
     CHECK_EQ(d.rows.messages[1].first_row, 1u);
 }

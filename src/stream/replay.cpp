@@ -1,0 +1,100 @@
+#include "stream/replay.h"
+
+extern "C" {
+#include "access/xact.h"
+#include "utils/resowner.h"
+}
+
+namespace ke::stream {
+
+void raise_trouble(const trouble& t)
+{
+    pg::call([&] {
+        ereport(ERROR, (errcode(t.sqlstate), errmsg("%s", t.message.c_str()),
+                        t.detail.empty() ? 0 : errdetail("%s", t.detail.c_str()),
+                        t.hint.empty() ? 0 : errhint("%s", t.hint.c_str())));
+    });
+    pg_unreachable();
+}
+
+namespace {
+
+// Runs the plan over messages [first, last) in a subtransaction: the trouble, or nothing.
+std::optional<trouble> attempt(replay& r, std::uint32_t first, std::uint32_t last)
+{
+    MemoryContext context = CurrentMemoryContext;
+    ResourceOwner owner = CurrentResourceOwner;
+    r.rows.first_message = first;
+    r.rows.last_message = last;
+    r.rows.at_message = UINT32_MAX;
+    r.rows.rescanned = false;
+    r.rows.at_column[0] = '\0';
+    auto back = [&] {
+        MemoryContextSwitchTo(context);
+        CurrentResourceOwner = owner;
+    };
+    pg::call([&] {
+        BeginInternalSubTransaction(nullptr);
+        MemoryContextSwitchTo(context);
+    });
+    try {
+        const std::int64_t stored = run_plan(r.view, r.rows);
+        pg::call([&] {
+            ReleaseCurrentSubTransaction();
+            back();
+        });
+        r.stored += stored;
+        return std::nullopt;
+    } catch (const pg::pg_error& e) {
+        trouble t = first == last ? describe(e.data()) : describe_applied(e.data());
+        pg::call([&] {
+            RollbackAndReleaseCurrentSubTransaction();
+            back();
+        });
+        return t;
+    }
+}
+
+// How many of n messages from `at` to try next, when they failed together.
+std::uint32_t smaller(const replay& r, std::uint32_t n, bool& by_hint)
+{
+    const std::uint32_t hint = r.rows.at_message;
+    by_hint = hint == UINT32_MAX || hint < r.at + n - 1;
+    if (!by_hint)
+        return n / 2;
+    return hint == UINT32_MAX || hint <= r.at ? 1 : hint - r.at;
+}
+
+} // namespace
+
+void run_replay(replay& r, std::uint32_t end)
+{
+    if (auto t = attempt(r, 0, 0))
+        raise_trouble(*t);
+    std::uint32_t step = end;
+    bool by_hint = true;
+    while (r.at < end && (!r.go_on || r.go_on())) {
+        const std::uint32_t n = std::min(step, end - r.at);
+        auto t = attempt(r, r.at, r.at + n);
+        if (!t) {
+            r.good += n;
+            r.at += n;
+            step = by_hint ? end - r.at : n * 2;
+            continue;
+        }
+        if (t->what != remedy::record)
+            raise_trouble(*t);
+        // The first one failed before any other was looked at: it is known without trying it alone.
+        const bool alone = n == 1 || (r.rows.at_message == r.at && !r.rows.rescanned);
+        if (!alone) {
+            step = smaller(r, n, by_hint);
+            continue;
+        }
+        if (!r.refuse(r.at, *t))
+            return;
+        r.at++;
+        step = by_hint || n > 1 ? end - r.at : 1;
+    }
+}
+
+} // namespace ke::stream
