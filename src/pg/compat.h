@@ -38,6 +38,11 @@ extern "C" {
 #include "optimizer/pathnode.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
+
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
 }
 
 namespace ke::pg {
