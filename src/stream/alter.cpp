@@ -121,8 +121,7 @@ void log_state(Oid view, const char* state, const char* reason)
 
 bool is_continuous_view(Oid relid)
 {
-    Oid schema = get_namespace_oid("kafka", true);
-    if (!OidIsValid(schema) || !OidIsValid(get_relname_relid("registry", schema)))
+    if (!registry_exists())
         return false;
     sql_arguments a;
     a.add_oid(relid);

@@ -29,12 +29,6 @@ EventTriggerData* trigger_data(FunctionCallInfo fcinfo)
     return reinterpret_cast<EventTriggerData*>(fcinfo->context);
 }
 
-bool registry_exists()
-{
-    Oid schema = get_namespace_oid("kafka", true);
-    return OidIsValid(schema) && OidIsValid(get_relname_relid("registry", schema));
-}
-
 // ------------------------------------------------------------------ ddl_command_start
 
 bool has_our_options(Node* node)

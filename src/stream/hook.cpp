@@ -7,7 +7,6 @@ extern "C" {
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/event_trigger.h"
-#include "commands/extension.h"
 #include "nodes/plannodes.h"
 #include "tcop/utility.h"
 }
@@ -178,13 +177,13 @@ void process(PlannedStmt* stmt, const call_arguments& a)
     }
     const bool commits_prepared = IsA(node, TransactionStmt) &&
                                   castNode(TransactionStmt, node)->kind == TRANS_STMT_COMMIT_PREPARED;
-    const bool rights = changes_rights(node);
+    const bool rights = changes_rights(node) && registry_exists();
     before_database_statement(node);
     pass_on(stmt, a);
     after_database_statement(node);
-    if (rights && IsTransactionState())
+    if (rights)
         notify_at_commit();
-    if (commits_prepared && OidIsValid(get_extension_oid("kafka_engine", true)))
+    if (commits_prepared && registry_exists())
         bump_database(MyDatabaseId);
 }
 

@@ -2,8 +2,12 @@
 #include "stream/registry.h"
 
 extern "C" {
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
+#include "commands/extension.h"
 #include "foreign/foreign.h"
 #include "nodes/value.h"
 #include "utils/array.h"
@@ -171,6 +175,14 @@ char* qualified_name(Oid relid)
 }
 
 } // namespace
+
+bool registry_exists()
+{
+    Oid extension = get_extension_oid("kafka_engine", true);
+    Oid schema = OidIsValid(extension) ? get_namespace_oid("kafka", true) : InvalidOid;
+    Oid registry = OidIsValid(schema) ? get_relname_relid("registry", schema) : InvalidOid;
+    return OidIsValid(registry) && getExtensionOfObject(RelationRelationId, registry) == extension;
+}
 
 std::vector<registered_view> load_registry()
 {

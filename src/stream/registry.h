@@ -49,6 +49,11 @@ view_options resolve_options(const std::vector<std::pair<std::string, std::strin
                              const std::vector<std::pair<std::string, std::string>>& defaults,
                              const std::string& default_group);
 
+// Whether this database has our catalogs. They are the extension's own: a schema and a table of these
+// names may be anybody's in a database without it, and what we run on them we run as a superuser.
+// Raises; inside a transaction.
+bool registry_exists();
+
 // All views of this database, by OID. Inside a transaction; uses SPI. Throws pg_error, fault_error.
 std::vector<registered_view> load_registry();
 
