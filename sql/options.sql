@@ -53,6 +53,10 @@ SELECT tried($$ALTER SERVER s OPTIONS (SET connect_timeout '0')$$);
 SELECT tried($$ALTER SERVER s OPTIONS (SET connect_timeout '-1s')$$);
 SELECT tried($$ALTER SERVER s OPTIONS (SET connect_timeout '2d')$$);
 
+-- values that would not fit onto the library's stack
+SELECT tried(format('ALTER SERVER s OPTIONS (client_id %L)', repeat('x', 70000)));
+SELECT tried(format('ALTER SERVER s OPTIONS (SET bootstrap_servers %L)', repeat('a:1,', 20000) || 'b'));
+
 -- secrets: in user mappings only, and never repeated
 SELECT tried($$ALTER SERVER s OPTIONS (sasl_password 'hush')$$);
 SELECT tried($$ALTER SERVER s OPTIONS (sasl_password_file '/hush')$$);
@@ -122,6 +126,8 @@ SELECT tried($$CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (topic 't', xyzzy
 CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (topic 'a, b', format 'json');
 SELECT tried($$ALTER FOREIGN TABLE t OPTIONS (DROP topic)$$);
 SELECT tried($$ALTER FOREIGN TABLE t OPTIONS (DROP topic, topic_pattern 'orders[.].*')$$);
+SELECT tried(format('ALTER FOREIGN TABLE t OPTIONS (SET topic_pattern %L)', repeat('(', 100000) || repeat(')', 100000)));
+SELECT tried($$ALTER FOREIGN TABLE t OPTIONS (SET topic_pattern '((a{1,255}){1,255}){1,255}')$$);
 SELECT tried($$ALTER FOREIGN TABLE t OPTIONS (timestamp_unit 'ms')$$);
 SELECT tried($$ALTER FOREIGN TABLE t OPTIONS (SET timestamp_unit 'weeks')$$);
 SELECT tried($$ALTER FOREIGN TABLE t OPTIONS (DROP timestamp_unit, partitions '0-3,8')$$);

@@ -1,6 +1,7 @@
 #include "kafka/conf.h"
 
 #include <algorithm>
+#include <cctype>
 #include <string>
 
 #include "kafka/property.h"
@@ -69,6 +70,18 @@ fault refusal(std::string_view name, std::string_view words)
 
 } // namespace
 
+namespace {
+
+// The library takes the word in any case, and blanks before it.
+bool names_sasl(std::string protocol)
+{
+    std::transform(protocol.begin(), protocol.end(), protocol.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return protocol.find("sasl") != std::string::npos;
+}
+
+} // namespace
+
 const std::string* find_setting(const settings& given, std::string_view name)
 {
     const std::string* found = nullptr;
@@ -121,7 +134,7 @@ result<conf_ptr> make_conf(const settings& given, bool brisk, const std::string&
 
     // Without it librdkafka takes GSSAPI, which runs kinit with the server's own tickets.
     const std::string* protocol = find_setting(given, "security.protocol");
-    if (protocol != nullptr && (protocol->starts_with("sasl") || protocol->starts_with("SASL")) &&
+    if (protocol != nullptr && names_sasl(*protocol) &&
         find_setting(given, "sasl.mechanism") == nullptr &&
         find_setting(given, "sasl.mechanisms") == nullptr)
         return fault{.kind = fault_kind::refused_option,

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <regex.h>
+#include <optional>
 
 #include "kafka/control.h"
 #include "kafka/fault.h"
 #include "kafka/handles.h"
+#include "kafka/pattern.h"
 #include "kafka/property.h"
 
 #include "base/no_backend.h"
@@ -104,16 +105,6 @@ void add_near(client& c, layout& l, patience& p)
                     l.near.push_back(name);
 }
 
-struct regex {
-    regex_t compiled{};
-    bool made = false;
-    ~regex()
-    {
-        if (made)
-            regfree(&compiled);
-    }
-};
-
 } // namespace
 
 result<layout> find_layout(client& c, const std::vector<std::string>& topics, patience& p)
@@ -146,19 +137,14 @@ result<layout> find_layout(client& c, const std::vector<std::string>& topics, pa
     return l;
 }
 
-result<layout> find_matching(client& c, const std::string& pattern, patience& p)
+result<layout> find_matching(client& c, const std::string& text, patience& p)
 {
-    regex re;
-    if (!pattern.empty()) {
-        int err = regcomp(&re.compiled, ("^(" + pattern + ")$").c_str(), REG_EXTENDED | REG_NOSUB);
-        if (err != 0) {
-            char words[256] = "";
-            regerror(err, &re.compiled, words, sizeof words);
-            return fault{.kind = fault_kind::refused_option,
-                         .message = "invalid pattern for topics: \"" + pattern + "\"",
-                         .detail = sentence(words)};
-        }
-        re.made = true;
+    std::optional<pattern> wanted;
+    if (!text.empty()) {
+        auto made = pattern::make(text);
+        if (!made)
+            return made.error();
+        wanted = std::move(made.value());
     }
     auto all = fetch(c, true, nullptr, p);
     if (!all)
@@ -166,8 +152,7 @@ result<layout> find_matching(client& c, const std::string& pattern, patience& p)
     layout l;
     for (int i = 0; i < all.value()->topic_cnt; ++i) {
         const rd_kafka_metadata_topic_t& t = all.value()->topics[i];
-        bool fits = re.made ? regexec(&re.compiled, t.topic, 0, nullptr, 0) == 0
-                            : !internal(t.topic);
+        bool fits = wanted ? wanted->matches(t.topic) : !internal(t.topic);
         if (fits)
             l.topics.push_back(layout_of(c, t));
     }

@@ -61,6 +61,9 @@ void check_source(std::string_view n, const std::string& v)
 void check_addresses(std::string_view n, const std::string& v)
 {
     constexpr const char* hint = "Give host:port, or several separated by commas.";
+    constexpr std::size_t most_bytes = 65536; // the library copies the list onto its stack
+    if (v.size() > most_bytes)
+        refuse_value(n, v.substr(0, 100), "The list has at most 65536 bytes.");
     for (std::size_t from = 0; from <= v.size();) {
         const std::size_t to = std::min(v.find(',', from), v.size());
         std::string_view host = std::string_view(v).substr(from, to - from);

@@ -115,6 +115,11 @@ const option_row* home_of(std::string_view name)
 void check_property(place where, const std::string& name, const std::string& value,
                     const property_row& p, bool superuser)
 {
+    // The library copies some values onto its stack.
+    constexpr std::size_t most_bytes = 65536;
+    if (value.size() > most_bytes)
+        refuse(fault_kind::refused_option, "the value of option " + quoted(name) + " is too long", "",
+               "It has at most " + std::to_string(most_bytes) + " bytes.");
     if (p.who == access::ours)
         refuse(fault_kind::refused_option, "option " + quoted(name) + " cannot be set",
                "Reason: " + std::string(p.why) + ".", "");

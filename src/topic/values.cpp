@@ -8,9 +8,9 @@ extern "C" {
 
 #include <algorithm>
 #include <charconv>
-#include <regex.h>
 #include <set>
 
+#include "kafka/pattern.h"
 #include "pg/guard.h"
 
 namespace ke::topic {
@@ -153,15 +153,8 @@ void check_pattern(std::string_view name, const std::string& value)
 {
     if (value.empty())
         refuse_value(name, value, "Give a regular expression that whole names of topics match.");
-    ::regex_t compiled;
-    int error = ::regcomp(&compiled, value.c_str(), REG_EXTENDED | REG_NOSUB);
-    if (error) {
-        char words[200];
-        ::regerror(error, &compiled, words, sizeof words);
-        refuse_value(name, value,
-                     std::string("The regular expression is not valid: ") + words + ".");
-    }
-    ::regfree(&compiled);
+    if (auto made = kafka::pattern::make(value); !made)
+        refuse_value(name, value.substr(0, 100), made.error().hint);
 }
 
 std::vector<std::pair<int, int>> read_partitions(std::string_view name, const std::string& value)
