@@ -264,6 +264,8 @@ verdict transact(std::vector<share*>& shares, bool careful)
         v.why = applying && !careful ? describe_applied(e.data()) : describe(e.data());
         v.guilty = current;
         abort_work();
+        if (current && !current->rows.missing.empty())
+            want_attributes(*current->view, current->rows);
     } catch (const pg::fault_error& e) {
         v.why = describe(e.get());
         v.guilty = current;

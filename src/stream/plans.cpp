@@ -17,6 +17,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <utility>
 
 #include "stream/serving.h"
 
@@ -105,7 +106,7 @@ bool lock_relations(const std::vector<const registered_view*>& views, std::vecto
 {
     std::map<Oid, LOCKMODE> wanted; // by OID: the order everybody keeps
     for (const registered_view* v : views) {
-        wanted.emplace(v->query, AccessShareLock);
+        wanted.emplace(v->query, RowShareLock); // against kafka.pause and kafka.seek (control)
         wanted.emplace(v->topic_table, AccessShareLock);
         wanted[v->target] = RowExclusiveLock;
     }
@@ -131,9 +132,15 @@ bool lock_relations(const std::vector<const registered_view*>& views, std::vecto
 
 bool plan_view(served_view& v)
 {
+    // A kept plan looks its names up again when something changed: another table may have the target's.
+    std::string sql = insert_statement(v.is);
+    if (v.plan.plan && v.plan.sql != sql) {
+        SPIPlanPtr old = std::exchange(v.plan.plan, nullptr);
+        pg::call([&] { SPI_freeplan(old); });
+    }
     if (!v.plan.plan) {
-        const std::string sql = insert_statement(v.is);
         v.plan.plan = pg::call([&] { return make_plan(v.is, sql.c_str()); });
+        v.plan.sql = std::move(sql);
         v.plan.generation = -1;
     }
     int generation = v.plan.generation;
@@ -141,13 +148,20 @@ bool plan_view(served_view& v)
         pg::call([&] { return see_attributes(v.is, v.plan.plan, &generation); });
     if (!seen.newer)
         return false;
-    std::vector<int> attributes;
+    std::set<int> used = v.plan.of_functions;
     for (int a = -1; (a = bms_next_member(seen.used, a)) >= 0;)
-        attributes.push_back(a);
+        used.insert(a);
+    std::vector<int> attributes(used.begin(), used.end());
     bool changed = attributes != v.plan.attributes;
     v.plan.attributes = std::move(attributes);
     v.plan.generation = generation;
     return changed;
+}
+
+void want_attributes(served_view& v, const topic::batch& rows)
+{
+    v.plan.of_functions.insert(rows.missing.begin(), rows.missing.end());
+    v.plan.generation = -1;
 }
 
 topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attributes,

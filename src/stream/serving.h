@@ -57,8 +57,10 @@ struct position {
 // The kept plan of a view's insert statement, and the topic's attributes that it reads.
 struct kept_plan {
     SPIPlanPtr plan = nullptr;
+    std::string sql;             // its text: made anew where relations or columns have other names now
     int generation = -1;         // of the cached plan that `attributes` were taken from
     std::vector<int> attributes; // offset by FirstLowInvalidHeapAttributeNumber, ascending
+    std::set<int> of_functions;  // likewise: read by functions of the query, as their scans told
     topic::decode_columns columns; // for this view alone
 };
 
@@ -222,6 +224,8 @@ void become_self(const owner_scope&);
 bool lock_relations(const std::vector<const registered_view*>&, std::vector<bool>& locked);
 // Makes or checks the kept plan. True where the attributes it reads changed.
 bool plan_view(served_view&);
+// Notes what a function's scan found missing in a batch: the next plan_view counts it in.
+void want_attributes(served_view&, const topic::batch&);
 // Runs the plan over what `rows` says, as the owner; rows stored. Throws pg_error.
 std::int64_t run_plan(served_view&, topic::batch& rows);
 // USAGE of the view's owner on the server; throws fault_error.

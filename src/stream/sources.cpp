@@ -193,6 +193,7 @@ void worker::prepare(served_view& v)
     }
     leave_feed(v);
     bool locked = false;
+    topic::batch nothing;
     try {
         begin_work();
         std::vector<bool> each;
@@ -203,7 +204,6 @@ void worker::prepare(served_view& v)
             plan_view(v);
             v.plan.columns = columns_for(v.is.topic_table, v.plan.attributes);
             check_usage(v.from->table.server, v.is.owner);
-            topic::batch nothing;
             nothing.topic_table = v.is.topic_table;
             nothing.columns = &v.plan.columns;
             nothing.last_message = 0;
@@ -213,6 +213,7 @@ void worker::prepare(served_view& v)
     } catch (const pg::pg_error& e) {
         trouble t = describe(e.data());
         abort_work();
+        want_attributes(v, nothing);
         take_trouble(v, t);
         return;
     } catch (const pg::fault_error& e) {

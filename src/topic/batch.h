@@ -41,6 +41,10 @@ struct batch {
     // The column whose value was being made when an error was raised; "" where it came from elsewhere.
     char at_column[NAMEDATALEN] = "";
 
+    // Attributes (offset as in a scan's plan) that a scan wants and the batch was decoded without: named
+    // before errcode_stale_feed is raised.
+    std::vector<int> missing;
+
     // Asked once per row and cheap: a flag set by a timer; then attend() is called, which may raise
     // (somebody waits for a lock that this batch holds).
     volatile sig_atomic_t* attention = nullptr;

@@ -73,10 +73,13 @@ void begin_batch(ForeignScanState* node, scan_state* scan, batch* b)
                  errdetail("The view reads \"%s\", batch by batch.", get_rel_name(b->topic_table)),
                  errhint("Make a continuous view of each topic and join the views.")));
     TupleDesc tuple = RelationGetDescr(table);
-    if (AttrNumber missing = missing_attribute(tuple, *b->columns, scan->plan.attributes))
+    if (AttrNumber missing = missing_attribute(tuple, *b->columns, scan->plan.attributes)) {
+        for (int a = -1; (a = bms_next_member(scan->plan.attributes, a)) >= 0;)
+            b->missing.push_back(a);
         ereport(ERROR, (errcode(errcode_stale_feed),
                         errmsg("the batch was decoded without column \"%s\"",
                                NameStr(TupleDescAttr(tuple, missing - 1)->attname))));
+    }
     scan->maker = make_row_maker(tuple, *b->columns, scan->plan.attributes);
     scan->cursor.source = b;
     rewind_batch(scan);

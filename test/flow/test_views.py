@@ -206,6 +206,17 @@ def test_changes_of_the_topic_table_are_live(db, kafka, clicks, produce):
     assert db.value("SELECT name FROM v WHERE id = 10") == "new"
 
 
+def test_functions_read_the_batch_too(db, clicks, produce):
+    """Columns that only a function of the query's reads, where no plan shows them."""
+    db.execute("CREATE FUNCTION peek(i int) RETURNS text LANGUAGE plpgsql AS"
+               " $$ BEGIN RETURN (SELECT name FROM public.clicks WHERE id = i); END $$")
+    db.view("v", "SELECT id, public.peek(id) AS name FROM clicks")
+    produce(clicks, numbered(0, 10))
+    db.wait_count("v", 10)
+    assert db.value("SELECT count(*) FROM v WHERE name = 'n' || id") == 10
+    db.wait_state("v", "running")
+
+
 def test_now_moves(db, clicks, produce):
     db.view("v", "SELECT id, now() AS at FROM clicks")
     produce(clicks, numbered(0, 1))
