@@ -7,6 +7,7 @@ extern "C" {
 #include "nodes/makefuncs.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
+#include "storage/lmgr.h"
 #include "tcop/dest.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
@@ -43,15 +44,15 @@ handled_view look_up(Oid view, bool lock)
     spi_stretch spi;
     spi.begin();
     const char* sql =
-        "SELECT r.topic_table::oid, q.relowner, r.state, coalesce(r.options->>'group_id',"
+        "SELECT q.oid, r.topic_table::oid, q.relowner, r.state, coalesce(r.options->>'group_id',"
         " current_database() || '.' || n.nspname || '.' || v.relname)"
         " FROM kafka.registry r JOIN pg_class q ON q.oid = r.query JOIN pg_class v ON v.oid = r.view"
         " JOIN pg_namespace n ON n.oid = v.relnamespace WHERE r.view = $1";
     bool found = run(lock ? psprintf("%s FOR UPDATE OF r", sql) : sql, a) == 1;
     handled_view h{};
     if (found)
-        h = {oid_field(0, 1), oid_field(0, 2), MemoryContextStrdup(outer, field(0, 3)),
-             MemoryContextStrdup(outer, field(0, 4))};
+        h = {oid_field(0, 1), oid_field(0, 2), oid_field(0, 3),
+             MemoryContextStrdup(outer, field(0, 4)), MemoryContextStrdup(outer, field(0, 5))};
     spi.end();
     if (!found)
         refuse_unknown(view);
@@ -61,6 +62,13 @@ handled_view look_up(Oid view, bool lock)
 }
 
 namespace {
+
+// Waits for the batch under way, and keeps the next ones off to the end of the transaction: what is
+// read from here on is what the view has, whatever the isolation level. Others may look at the view.
+void keep_batches_off(Oid query)
+{
+    LockRelationOid(query, ExclusiveLock);
+}
 
 void lock_positions(Oid view)
 {
@@ -88,7 +96,7 @@ void set_state(Oid view, const char* state, const char* reason)
 
 void pause(Oid view)
 {
-    look_up(view, false); // rights before locks
+    keep_batches_off(look_up(view, false).query); // rights before locks
     handled_view h = look_up(view, true);
     lock_positions(view);
     if (strcmp(h.state, "paused") == 0)
@@ -113,6 +121,7 @@ void seek(Oid view, const char* to)
     // The broker is asked before anything is locked.
     handled_view h = look_up(view, false);
     start_positions p = resolve_start(h.topic_table, h.owner, to, h.group);
+    keep_batches_off(h.query);
     h = look_up(view, true);
     lock_positions(view);
     write_positions(view, p);

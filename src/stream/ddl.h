@@ -28,6 +28,7 @@ void log_state(Oid view, const char* state, const char* reason);
 // A view as its owner may handle it; raises for others. lock: with its registration's row locked.
 // Strings in the caller's context.
 struct handled_view {
+    Oid query;
     Oid topic_table;
     Oid owner;
     char* state;

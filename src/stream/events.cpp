@@ -80,6 +80,8 @@ List* forget_views()
                                              "DELETE FROM kafka.state_log WHERE view = $1"};
     ListCell* lc;
     foreach (lc, gone) {
+        // No batch is under way from here on: none moves the rows that are deleted.
+        LockRelationOid(static_cast<gone_view*>(lfirst(lc))->query, AccessExclusiveLock);
         sql_arguments a;
         a.add_oid(static_cast<gone_view*>(lfirst(lc))->view);
         for (const char* sql : statements)

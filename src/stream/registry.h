@@ -61,8 +61,9 @@ std::vector<registered_view> load_registry();
 // are locked by the caller. Throws pg_error (e.g. a column was dropped).
 std::string insert_statement(const registered_view&);
 
-// Who commits what when a view is paused, rewound or dropped: kafka.pause and kafka.seek lock the
-// registry row, then all progress rows (FOR UPDATE), and only then write. A worker's transaction
+// Who commits what when a view is paused, rewound or dropped: kafka.pause and kafka.seek lock the hidden
+// view against batches (EXCLUSIVE; a batch takes ROW SHARE), the registry row, then all progress rows
+// (FOR UPDATE), and only then write. A worker's transaction
 // locks its progress rows (SKIP LOCKED) and *after that*, in a statement of its own with a newer
 // snapshot, looks whether the registry says 'active'. A view without progress rows yet has nothing
 // to lock there: the worker then locks its registry row, FOR SHARE SKIP LOCKED, before it inserts

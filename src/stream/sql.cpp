@@ -1,6 +1,7 @@
 #include "stream/sql.h"
 
 extern "C" {
+#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
@@ -49,9 +50,15 @@ void sql_arguments::add_text(const char* s)
 
 std::uint64_t run(const char* sql, const sql_arguments& a, long limit)
 {
-    int code = SPI_execute_with_args(sql, a.count, const_cast<Oid*>(a.types),
-                                     const_cast<Datum*>(a.values), a.count ? a.nulls : nullptr,
-                                     false, limit);
+    auto* types = const_cast<Oid*>(a.types);
+    auto* values = const_cast<Datum*>(a.values);
+    const char* nulls = a.count ? a.nulls : nullptr;
+    int code = SPI_ERROR_UNCONNECTED;
+    if (!IsolationUsesXactSnapshot())
+        code = SPI_execute_with_args(sql, a.count, types, values, nulls, false, limit);
+    else if (SPIPlanPtr plan = SPI_prepare(sql, a.count, types))
+        code = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false,
+                                    true, limit);
     if (code < 0)
         elog(ERROR, "SPI failed: %s", SPI_result_code_string(code));
     return SPI_processed;

@@ -34,7 +34,8 @@ struct sql_arguments {
     void add_text(const char*); // null pointer: NULL
 };
 
-// Runs one statement; the number of rows. Between begin and end of an spi_stretch.
+// Runs one statement; the number of rows. Between begin and end of an spi_stretch. Sees what has been
+// committed so far, as DDL does, in a transaction that keeps one snapshot too.
 std::uint64_t run(const char* sql, const sql_arguments&, long limit = 0);
 
 // begin_privileged and SPI together; results (SPI_tuptable) live until end(). Processes without a

@@ -219,6 +219,56 @@ def test_into_feeds_by_name(db, clicks, produce):
     assert db.value("SELECT count(*) FROM target") == 10
 
 
+def test_a_target_that_moves_is_followed(db, clicks, produce):
+    """Another table under the old name gets nothing."""
+    db.execute("CREATE TABLE target (id int, name text)")
+    db.view("v", "SELECT id, name FROM clicks", into="target")
+    produce(clicks, numbered(0, 5))
+    db.wait_count("v", 5)
+    with db.connect(autocommit=False) as c:
+        c.execute("ALTER TABLE target RENAME TO older")
+        c.execute("CREATE TABLE target (id int, name text)")
+    produce(clicks, numbered(5, 10))
+    db.wait_count("v", 10)
+    assert db.row("SELECT (SELECT count(*) FROM older), (SELECT count(*) FROM target)") == (10, 0)
+    with db.connect(autocommit=False) as c:
+        c.execute("ALTER TABLE older RENAME COLUMN name TO label")
+        c.execute("ALTER TABLE older ADD COLUMN name text")
+    produce(clicks, numbered(10, 15))
+    db.wait_count("v", 15)
+    assert db.value("SELECT count(name) FROM older") == 0
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_control_whatever_the_isolation(db, clicks, produce, level):
+    """A transaction that keeps an old snapshot handles views by what holds now, as all DDL does."""
+    db.execute("CREATE TABLE target (id int)")
+    db.view("v", "SELECT id FROM clicks")
+    db.view("w", "SELECT id FROM clicks", into="target")
+    stop, thread = producing(produce, clicks)
+
+    def grow(view):
+        n = db.value(f"SELECT count(*) FROM {view}")
+        wait_until(lambda: db.value(f"SELECT count(*) FROM {view}") > n, 30, "rows come in")
+
+    try:
+        c = db.connect(autocommit=False)
+        for act in ("SELECT kafka.pause('v')", "SELECT kafka.seek('v', 'earliest')",
+                    "SELECT kafka.resume('v')", "SELECT kafka.seek('w', 'earliest')",
+                    "ALTER MATERIALIZED VIEW v SET (kafka.batch_rows = 100)",
+                    "DROP MATERIALIZED VIEW v", "DROP MATERIALIZED VIEW w"):
+            c.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+            c.execute("SELECT count(*) FROM target")
+            grow("w")
+            c.execute(act)
+            c.commit()
+    finally:
+        stop.set()
+        thread.join()
+    assert db.row("SELECT (SELECT count(*) FROM kafka.registry), (SELECT count(*) FROM kafka.progress)"
+                  ) == (0, 0)
+
+
 def test_owner_runs_the_query(db, clicks, produce):
     produce(clicks, numbered(0, 5))
     db.view("v", "SELECT id, current_user::text AS who FROM clicks")
