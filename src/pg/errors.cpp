@@ -71,7 +71,7 @@ void raise(const plain_fault& f, bool hide_statement)
     ereport(ERROR,
             (errcode(sqlstate_of(f.kind)), errmsg("%s", f.message),
              f.detail ? errdetail("%s", f.detail) : 0, f.hint ? errhint("%s", f.hint) : 0,
-             errhidestmt(hide_statement)));
+             errhidestmt(hide_statement), errhidecontext(hide_statement)));
     pg_unreachable();
 }
 

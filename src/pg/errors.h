@@ -27,7 +27,8 @@ int sqlstate_of(fault_kind);
 // Whether a fault of this kind passes by itself: the work is tried again, nobody's record is guilty.
 bool is_transient(fault_kind);
 
-// hide_statement: the statement may hold secrets and is kept out of the server's log.
+// hide_statement: the statement may hold secrets and is kept out of the server's log; the context too,
+// which tells a statement that a function ran.
 [[noreturn]] void raise(const plain_fault&, bool hide_statement = false);
 
 } // namespace ke::pg
