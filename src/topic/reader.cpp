@@ -1,6 +1,7 @@
 #include "topic/reader.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "pg/errors.h"
 
@@ -164,16 +165,44 @@ void reader::look_after_broker()
                 bad = last_words_;
             fail(line_, std::move(*bad));
         }
+        look_for_cuts(answer.value());
         progress_ = clock::now();
         return;
     }
     if (probe_.pending() || clock::now() - progress_ < half)
         return;
+    std::vector<ingest::topic_partition> open;
     for (const part& p : parts_)
-        if (p.left() && p.next <= p.ranges[p.round].last) {
-            probe_ = line_.hub->ask_watermarks(
-                line_.client, {{topics_[p.topic.value], partition_id(p.partition)}}, half);
-            return;
+        if (p.left() && p.next <= p.ranges[p.round].last)
+            open.push_back({topics_[p.topic.value], partition_id(p.partition)});
+    if (!open.empty())
+        probe_ = line_.hub->ask_watermarks(line_.client, std::move(open), half);
+}
+
+// A log that ends below what the statement saw of it at its start (made anew, or cut by an election
+// that was not clean) will never bring the rest. Looked at twice: a leader that was elected a moment ago
+// may not know its end yet.
+void reader::look_for_cuts(const std::vector<ingest::watermarks>& marks)
+{
+    for (const ingest::watermarks& m : marks)
+        for (part& p : parts_) {
+            if (m.error || topics_[p.topic.value] != m.at.topic ||
+                p.partition != m.at.partition.value || !p.left())
+                continue;
+            const std::int64_t end = p.ranges[p.round].last + 1;
+            const bool cut = m.high.value < end && p.next >= m.high.value;
+            if (!cut || !std::exchange(p.suspect, true)) {
+                p.suspect = cut;
+                continue;
+            }
+            fault f;
+            f.kind = fault_kind::offset_out_of_range;
+            f.message = "partition " + std::to_string(p.partition) + " of topic \"" + m.at.topic +
+                        "\" was cut while it was read";
+            f.detail = "It ends at offset " + std::to_string(m.high.value) +
+                       " now; the statement was to read up to offset " + std::to_string(end) + ".";
+            f.hint = "Run the statement again to read what is there.";
+            throw pg::fault_error(std::move(f));
         }
 }
 

@@ -47,6 +47,7 @@ class reader {
         std::vector<interval> ranges;
         std::size_t round; // the range being read
         std::int64_t next; // in it
+        bool suspect = false; // its log was seen to end below the range
         bool left() const { return round < ranges.size(); }
     };
 
@@ -56,6 +57,7 @@ class reader {
     void account(const ingest::chunk&);
     void await_chunk();
     void look_after_broker();
+    void look_for_cuts(const std::vector<ingest::watermarks>&);
     void go_on_after_gap();
     part* find(topic_number, std::int32_t partition);
 

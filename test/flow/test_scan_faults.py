@@ -144,6 +144,56 @@ def test_retention_between_the_ends_and_the_read(bare_db, own_kafka, large):
     c.rollback()
 
 
+def test_a_log_cut_below_the_end(bare_db, own_kafka, new_topic, produce):
+    """Made anew in the middle of a scan, with fewer records: an error, and not for ever."""
+    topic = new_topic(broker=own_kafka)
+    produce(topic, [{"n": n} for n in range(100)], broker=own_kafka)
+    bare_db.topic_table("t", COLUMNS, own_kafka, topic, server_options={"connect_timeout": "2s"})
+    c = bare_db.connect(autocommit=False)
+    c.execute("DECLARE x CURSOR FOR SELECT n FROM t")
+    own_kafka.delete_topic(topic)
+    wait_until(lambda: topic not in own_kafka.admin().list_topics(timeout=10).topics, 20, "it is gone")
+    new_topic(broker=own_kafka, name=topic)
+    produce(topic, [{"n": n} for n in range(3)], broker=own_kafka)
+    c.execute("SET LOCAL statement_timeout = '30s'")
+    with pytest.raises(psycopg.Error) as raised:
+        c.execute("FETCH ALL FROM x")
+    assert raised.value.sqlstate == "HV000" and topic in str(raised.value), str(raised.value)
+    c.rollback()
+
+
+def test_a_tail_of_aborted_transactions(bare_db, own_kafka, new_topic, produce):
+    """What is aborted behind the scan's end, without a pause, must not keep it from ending."""
+    topic = new_topic(broker=own_kafka)
+    produce(topic, [{"n": 1}], broker=own_kafka)
+    produce(topic, [{"n": n} for n in range(50)], broker=own_kafka, transactional_id=topic, abort=True)
+    bare_db.topic_table("t", COLUMNS, own_kafka, topic, server_options={"connect_timeout": "2s"})
+    stop = threading.Event()
+
+    def abort(i):
+        producer = own_kafka.producer(transactional_id=f"{topic}-{i}", linger_ms=0)
+        producer.init_transactions(30)
+        while not stop.is_set():
+            producer.begin_transaction()
+            producer.produce(topic, b'{"n": 7}')
+            producer.flush(10)
+            producer.abort_transaction(10)
+
+    writers = [threading.Thread(target=abort, args=[i]) for i in range(12)]
+    for w in writers:
+        w.start()
+    try:
+        wait_until(lambda: bare_db.value("SELECT last_stable FROM kafka.partitions('t')") > 300, 60,
+                   "they are at it")
+        bare_db.execute("SET statement_timeout = '20s'")
+        for _ in range(5):
+            assert bare_db.value("SELECT count(*) FROM t") == 1
+    finally:
+        stop.set()
+        for w in writers:
+            w.join()
+
+
 def test_open_cursors_leave_with_their_savepoint(bare_db, own_kafka, table):
     c = bare_db.connect(autocommit=False)
     pid = c.info.backend_pid
