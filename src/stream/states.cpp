@@ -149,6 +149,16 @@ live_state worker::state_of(const served_view& v, std::string& reason)
     return live_state::running;
 }
 
+// What the library says by itself; the property debug makes it say more.
+void worker::log_lines()
+{
+    std::set<ingest::client_handle*> clients;
+    for (auto& s : sources_)
+        if (s->client && clients.insert(s->client).second)
+            for (const std::string& line : hub_.take_log(s->client))
+                ereport(LOG, (errmsg("librdkafka: %s", line.c_str())));
+}
+
 void worker::publish_states()
 {
     for (auto& s : sources_)
@@ -161,6 +171,7 @@ void worker::publish_states()
         }
     if (steady::now() - last_statistics_ > mirror_interval && !sources_.empty()) {
         last_statistics_ = steady::now();
+        log_lines();
         if (sources_.front()->client)
             publish_librdkafka(hub_.statistics(sources_.front()->client));
     }

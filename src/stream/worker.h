@@ -70,6 +70,7 @@ class worker {
 
     // states.cpp: what is shown, and how trouble is taken
     void publish_states();
+    void log_lines();
     void show(served_view&, live_state, const std::string& reason, const std::string& error);
     void over(served_view&);
     live_state state_of(const served_view&, std::string& reason);

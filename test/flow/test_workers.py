@@ -362,6 +362,14 @@ def test_texts_are_for_owners(db, kafka, topic, produce):
         db.execute("RESET ROLE")
 
 
+def test_librdkafka_speaks_in_the_log(db, kafka, topic, produce):
+    produce(topic, [{"n": 1}])
+    db.topic_table("t", "n int", kafka, topic=topic, server_options={"debug": "topic"})
+    db.view("v", "SELECT * FROM t")
+    db.wait_count("v", 1)
+    wait_until(lambda: "LOG:  librdkafka: " in db.cluster.log_text(), 20, "its lines are logged")
+
+
 def test_standby_has_no_workers(new_cluster, kafka, topic, produce, tmp_path):
     """A hot standby shows the rows and runs nobody; after promotion its workers go on."""
     pytest.importorskip("psycopg")
