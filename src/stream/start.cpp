@@ -1,10 +1,8 @@
-// The forms of a start: judged first, then brought down to offsets, with the broker's help where one
-// of them needs it. Server's thread; the broker is asked inside pg::entry() (topic/ask.h).
+// A start (topic/values.h reads its forms) brought down to offsets, with the broker's help where it needs
+// it. Server's thread; the broker is asked inside pg::entry() (topic/ask.h).
 #include "stream/start.h"
 
 #include <algorithm>
-#include <climits>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,145 +11,27 @@ extern "C" {
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 }
 
 #include "pg/guard.h"
 #include "stream/sql.h"
 #include "topic/ask.h"
 #include "topic/topic.h"
+#include "topic/values.h"
 
 namespace ke::stream {
 
 namespace {
 
-enum class form : char { earliest, latest, time, group, map };
-
 struct named_offset {
-    std::string topic; // empty: the only one
+    std::string topic;
     int partition;
     std::int64_t offset;
 };
 
-struct start_spec {
-    form what = form::earliest;
-    std::int64_t time_ms = 0;
-    std::vector<named_offset> map;
-};
-
-constexpr char forms_hint[] =
-    "Give earliest, latest, group, a time such as '2026-11-01 00:00+00', or next offsets by "
-    "partition such as '0:100,1:250' ('orders/0:100' where there are several topics).";
-
-[[noreturn]] void refuse(std::string message, std::string detail, std::string hint = forms_hint)
-{
-    throw pg::fault_error({fault_kind::refused_option, std::move(message), std::move(detail),
-                           std::move(hint)});
-}
-
-std::string_view trimmed(std::string_view s)
-{
-    while (!s.empty() && (s.front() == ' ' || s.front() == '\n' || s.front() == '\t'))
-        s.remove_prefix(1);
-    while (!s.empty() && (s.back() == ' ' || s.back() == '\n' || s.back() == '\t'))
-        s.remove_suffix(1);
-    return s;
-}
-
-// Digits only; nothing where there are none or too many.
-std::optional<std::int64_t> digits(std::string_view s, std::int64_t most)
-{
-    if (s.empty() || s.size() > 19)
-        return {};
-    std::uint64_t n = 0;
-    for (char c : s) {
-        if (c < '0' || c > '9')
-            return {};
-        n = n * 10 + static_cast<std::uint64_t>(c - '0');
-    }
-    if (n > static_cast<std::uint64_t>(most))
-        return {};
-    return static_cast<std::int64_t>(n);
-}
-
-// [topic/]partition:offset
-std::optional<named_offset> parse_entry(std::string_view s)
-{
-    named_offset out{};
-    if (std::size_t slash = s.rfind('/'); slash != std::string_view::npos) {
-        out.topic = trimmed(s.substr(0, slash));
-        s = s.substr(slash + 1);
-        if (out.topic.empty())
-            return {};
-    }
-    std::size_t colon = s.find(':');
-    if (colon == std::string_view::npos)
-        return {};
-    auto partition = digits(trimmed(s.substr(0, colon)), INT_MAX);
-    auto offset = digits(trimmed(s.substr(colon + 1)), INT64_MAX);
-    if (!partition || !offset)
-        return {};
-    out.partition = static_cast<int>(*partition);
-    out.offset = *offset;
-    return out;
-}
-
-std::optional<std::vector<named_offset>> parse_map(std::string_view s)
-{
-    std::vector<named_offset> out;
-    while (true) {
-        std::size_t comma = s.find(',');
-        auto one = parse_entry(trimmed(s.substr(0, comma)));
-        if (!one)
-            return {};
-        for (const named_offset& other : out)
-            if (other.topic == one->topic && other.partition == one->partition)
-                refuse("partition " + std::to_string(one->partition) + " is named twice in a start",
-                       "", "Name each partition once.");
-        out.push_back(*one);
-        if (comma == std::string_view::npos)
-            return out;
-        s.remove_prefix(comma + 1);
-    }
-}
-
-// Milliseconds since 1970, rounded up, of what timestamptz's input function takes.
-std::int64_t parse_time(const std::string& s)
-{
-    TimestampTz t = 0;
-    try {
-        t = pg::call([&] {
-            return DatumGetTimestampTz(DirectFunctionCall3(
-                timestamptz_in, CStringGetDatum(s.c_str()), ObjectIdGetDatum(InvalidOid),
-                Int32GetDatum(-1)));
-        });
-    } catch (const pg::pg_error& e) { // raised again, in words of ours
-        e.data()->message = psprintf("invalid start \"%s\"", s.c_str());
-        e.data()->detail = nullptr;
-        e.data()->hint = pstrdup(forms_hint);
-        throw;
-    }
-    if (TIMESTAMP_NOT_FINITE(t))
-        refuse("invalid start \"" + s + "\"", "A start must be a finite time.");
-    std::int64_t us = t + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-    return us <= 0 ? 0 : (us + 999) / 1000;
-}
-
-start_spec parse(const std::string& given)
-{
-    std::string s(trimmed(given));
-    if (s == "earliest")
-        return {form::earliest};
-    if (s == "latest")
-        return {form::latest};
-    if (s == "group")
-        return {form::group};
-    if (s.empty())
-        refuse("a start must not be empty", "");
-    if (auto map = parse_map(s))
-        return {form::map, 0, std::move(*map)};
-    return {form::time, parse_time(s)};
-}
+using topic::refuse_start;
+using topic::starting_point;
+using kind = starting_point::kind;
 
 // ------------------------------------------------------------------ down to offsets
 
@@ -169,23 +49,27 @@ bool has_partition(const topic::topic_table& t, int partition)
 }
 
 // A map needs no broker; names are held against the table's options.
-found resolve_map(const topic::topic_table& t, std::vector<named_offset> map)
+found resolve_map(const topic::topic_table& t, const std::vector<starting_point::entry>& map)
 {
-    for (named_offset& m : map) {
+    found out;
+    for (const starting_point::entry& e : map) {
+        named_offset m{e.topic, e.partition.value, e.next.value};
         if (m.topic.empty()) {
             if (t.topics.size() != 1)
-                refuse("a start for several topics must name the topic of each partition", "",
-                       "Write '<topic>/<partition>:<offset>', such as 'orders/0:100'.");
+                refuse_start("a start for several topics must name the topic of each partition", "",
+                             "Write '<topic>/<partition>:<offset>', such as 'orders/0:100'.");
             m.topic = t.topics[0];
         } else if (t.pattern.empty() &&
                    std::find(t.topics.begin(), t.topics.end(), m.topic) == t.topics.end())
-            refuse("topic \"" + m.topic + "\" is not one of the topic table's", "",
-                   "Name a topic of the table's option \"topic\".");
+            refuse_start("topic \"" + m.topic + "\" is not one of the topic table's", "",
+                         "Name a topic of the table's option \"topic\".");
         if (!has_partition(t, m.partition))
-            refuse("partition " + std::to_string(m.partition) + " is not one of the topic table's",
-                   "", "The table's option \"partitions\" leaves it out.");
+            refuse_start("partition " + std::to_string(m.partition) +
+                             " is not one of the topic table's",
+                         "", "The table's option \"partitions\" leaves it out.");
+        out.offsets.push_back(std::move(m));
     }
-    return {"", std::move(map)};
+    return out;
 }
 
 named_offset named(const ingest::topic_partition& at, message_offset offset)
@@ -218,18 +102,18 @@ std::vector<ingest::topic_partition> add_answers(const topic::line& line,
     return open;
 }
 
-found ask(const topic::topic_table& t, const start_spec& spec, const std::string& group)
+found ask(const topic::topic_table& t, const starting_point& start, const std::string& group)
 {
     const topic::line line = topic::open_line(CurrentMemoryContext, t);
     const ingest::layout layout = topic::ask_topics(line, t);
     const std::vector<ingest::topic_partition> all = topic::partitions_of(layout);
     found out{layout.cluster_id, {}};
-    if (spec.what == form::latest)
+    if (start.what == kind::latest)
         add_ends(line, layout, all, &out);
-    else if (spec.what == form::time) {
+    else if (start.what == kind::time) {
         std::vector<std::pair<ingest::topic_partition, std::int64_t>> times;
         for (const auto& at : all)
-            times.emplace_back(at, spec.time_ms);
+            times.emplace_back(at, start.time_ms);
         // Later than every record: from the end.
         auto open = add_answers(
             line, topic::await(line, line.hub->ask_times(line.client, times, line.timeout)), &out);
@@ -242,13 +126,13 @@ found ask(const topic::topic_table& t, const start_spec& spec, const std::string
     return out;
 }
 
-found resolve(Oid topic_table, Oid role, const std::string& start, const std::string& group)
+found resolve(Oid topic_table, Oid role, const std::string& given, const std::string& group)
 {
-    const start_spec spec = parse(start);
-    if (spec.what == form::earliest)
+    const starting_point start = topic::read_start(given);
+    if (start.what == kind::earliest)
         return {};
     const topic::topic_table t = topic::load_topic_table(topic_table, role);
-    return spec.what == form::map ? resolve_map(t, spec.map) : ask(t, spec, group);
+    return start.what == kind::map ? resolve_map(t, start.map) : ask(t, start, group);
 }
 
 // Into memory of the server's, in the given context.

@@ -28,9 +28,9 @@ void check_consumers(std::string_view n, const std::string& v)
 {
     read_count(n, v, 1, 1024);
 }
-void check_start(std::string_view n, const std::string& v)
+void check_start(std::string_view, const std::string& v)
 {
-    read_start(n, v);
+    read_start(v);
 }
 void check_gap(std::string_view n, const std::string& v)
 {

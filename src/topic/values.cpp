@@ -176,9 +176,9 @@ std::vector<std::pair<int, int>> read_partitions(std::string_view name, const st
 
 namespace {
 
-constexpr const char* start_hint = "Give 'earliest', 'latest', 'group', a time such as "
-                                   "'2026-11-01 00:00+00', or a map such as '0:100,1:250' or "
-                                   "'orders/0:100'.";
+constexpr const char* start_hint =
+    "Give earliest, latest, group, a time such as '2026-11-01 00:00+00', or next offsets by partition "
+    "such as '0:100,1:250' ('orders/0:100' where there are several topics).";
 
 // '0:100' or 'orders/0:100'; nothing where it has another shape.
 std::optional<starting_point::entry> read_entry(std::string_view text)
@@ -216,7 +216,53 @@ std::optional<std::vector<starting_point::entry>> read_map(std::string_view text
 
 } // namespace
 
-starting_point read_start(std::string_view name, const std::string& value)
+void refuse_start(std::string message, std::string detail, std::string hint)
+{
+    fault f;
+    f.kind = fault_kind::refused_option;
+    f.message = std::move(message);
+    f.detail = std::move(detail);
+    f.hint = hint.empty() ? start_hint : std::move(hint);
+    throw pg::fault_error(std::move(f));
+}
+
+namespace {
+
+// What timestamptz's input function takes, in milliseconds since 1970.
+std::int64_t read_time(const std::string& text)
+{
+    TimestampTz t = 0;
+    try {
+        t = pg::call([&] {
+            return DatumGetTimestampTz(
+                DirectFunctionCall3(timestamptz_in, CStringGetDatum(text.c_str()),
+                                    ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+        });
+    } catch (const pg::pg_error& e) { // raised again, in words of ours
+        e.data()->message = psprintf("invalid start \"%s\"", text.c_str());
+        e.data()->detail = nullptr;
+        e.data()->hint = pstrdup(start_hint);
+        throw;
+    }
+    if (TIMESTAMP_NOT_FINITE(t))
+        refuse_start("invalid start \"" + text + "\"", "A start must be a finite time.");
+    const std::int64_t us = t + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+    return us <= 0 ? 0 : (us + 999) / 1000;
+}
+
+void check_twice(const std::vector<starting_point::entry>& map)
+{
+    for (std::size_t i = 0; i < map.size(); ++i)
+        for (std::size_t k = 0; k < i; ++k)
+            if (map[i].topic == map[k].topic && map[i].partition == map[k].partition)
+                refuse_start("partition " + std::to_string(map[i].partition.value) +
+                                 " is named twice in a start",
+                             "", "Name each partition once.");
+}
+
+} // namespace
+
+starting_point read_start(const std::string& value)
 {
     using kind = starting_point::kind;
     starting_point start;
@@ -225,30 +271,16 @@ starting_point read_start(std::string_view name, const std::string& value)
         start.what = text == "earliest" ? kind::earliest
                      : text == "latest" ? kind::latest
                                         : kind::group;
-        return start;
-    }
-    if (auto map = read_map(text)) {
+    } else if (text.empty()) {
+        refuse_start("a start must not be empty", "");
+    } else if (auto map = read_map(text)) {
+        check_twice(*map);
         start.what = kind::map;
         start.map = std::move(*map);
-        for (std::size_t i = 0; i < start.map.size(); ++i)
-            for (std::size_t k = 0; k < i; ++k)
-                if (start.map[i].topic == start.map[k].topic &&
-                    start.map[i].partition == start.map[k].partition)
-                    refuse_value(name, value, "A partition is named twice.");
-        return start;
+    } else {
+        start.what = kind::time;
+        start.time_ms = read_time(std::string(text));
     }
-    try {
-        start.time = pg::call([&] {
-            return DatumGetTimestampTz(
-                DirectFunctionCall3(timestamptz_in, CStringGetDatum(value.c_str()),
-                                    ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-        });
-    } catch (const pg::pg_error&) { // nothing to roll back, and the statement fails all the same
-        refuse_value(name, value, start_hint);
-    }
-    if (TIMESTAMP_NOT_FINITE(start.time))
-        refuse_value(name, value, start_hint);
-    start.what = kind::time;
     return start;
 }
 

@@ -6,10 +6,6 @@
 
 #include "pg/compat.h"
 
-extern "C" {
-#include "datatype/timestamp.h"
-}
-
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
@@ -56,7 +52,7 @@ std::vector<std::pair<int, int>> read_partitions(std::string_view name, const st
 // Where to start: 'earliest', 'latest', 'group', a time, or a map '0:100,1:250' or 'orders/0:100'.
 struct starting_point {
     enum class kind : std::uint8_t { earliest, latest, group, time, map } what = kind::earliest;
-    TimestampTz time = 0;
+    std::int64_t time_ms = 0; // since 1970, rounded up
     struct entry {
         std::string topic; // empty: the only one
         partition_id partition;
@@ -64,6 +60,7 @@ struct starting_point {
     };
     std::vector<entry> map;
 };
-starting_point read_start(std::string_view name, const std::string& value);
+starting_point read_start(const std::string& value);
+[[noreturn]] void refuse_start(std::string message, std::string detail, std::string hint = {});
 
 } // namespace ke::topic
