@@ -55,8 +55,17 @@ namespace {
 void name_column(void* arg)
 {
     const datum_map* map = static_cast<const datum_map*>(arg);
-    if (map->at)
+    if (!map->at)
+        return;
+    if (!map->text) {
         errcontext("column \"%s\"", map->at->name);
+        return;
+    }
+    constexpr int most = 100;
+    const int size = static_cast<int>(strlen(map->text));
+    const int shown = pg_mbcliplen(map->text, size, most);
+    errcontext("column \"%s\", value \"%.*s%s\"", map->at->name, shown, map->text,
+               shown < size ? "..." : "");
 }
 
 // The value of a pending text, by its type's input function (a domain's checks its constraints).
@@ -70,6 +79,7 @@ Datum input(datum_map* map, datum_column& c, decode::cell cell)
     char* text = reinterpret_cast<char*>(cell);
     if (map->convert)
         text = pg_any_to_server(text, static_cast<int>(strlen(text)), PG_UTF8);
+    map->text = text;
     return InputFunctionCall(&c.input, text, c.ioparam, c.typmod);
 }
 
@@ -88,6 +98,7 @@ void fill_values(datum_map* map, const decode::rows& from, std::uint32_t row, Da
         datum_column& c = map->columns[i];
         const decode::cell_state state = states[c.cell];
         map->at = &c;
+        map->text = nullptr;
         if (state == decode::cell_state::pending) {
             values[c.attribute] = input(map, c, cells[c.cell]);
             isnull[c.attribute] = false;
@@ -100,6 +111,7 @@ void fill_values(datum_map* map, const decode::rows& from, std::uint32_t row, Da
             domain_check(values[c.attribute], null, c.type, &c.domain_cache, map->context);
     }
     map->at = nullptr;
+    map->text = nullptr;
     error_context_stack = context.previous;
 }
 

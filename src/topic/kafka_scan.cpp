@@ -177,6 +177,8 @@ bool record_passes(ForeignScanState* node, scan_state* scan)
     econtext->ecxt_scantuple = slot;
     const bool passes = ExecQual(scan->record_quals, econtext);
     econtext->ecxt_scantuple = was;
+    ExecClearTuple(slot);
+    ResetExprContext(econtext); // many records may be left out before one is returned
     return passes;
 }
 
@@ -187,6 +189,7 @@ bool next_of_kafka(ForeignScanState* node, scan_state* scan, TupleTableSlot* slo
     kafka_scan* k = scan->kafka;
     while (k->row >= k->rows) {
         k->row = k->rows = 0;
+        CHECK_FOR_INTERRUPTS(); // a long run of records without rows
         if (!k->next_message())
             return false;
         const decode::message_ref& m = k->chunk().rows.messages[k->message()];

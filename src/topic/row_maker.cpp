@@ -20,6 +20,12 @@ void name_record(void* arg)
     auto* maker = static_cast<row_maker*>(arg);
     if (current_batch && maker->map->at)
         strlcpy(current_batch->at_column, maker->map->at->name, NAMEDATALEN);
+    // Data exceptions without a hint of their own.
+    if (maker->table && ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_DATA_EXCEPTION &&
+        geterrcode() != ERRCODE_DATETIME_FIELD_OVERFLOW)
+        errhint("Add a column _error text (and _raw bytea) to \"%s\" to get bad records as rows, or "
+                "leave the record out by its _partition and _offset.",
+                maker->table);
     if (maker->message && maker->topic)
         errcontext("record of topic \"%s\", partition %d, offset " INT64_FORMAT, maker->topic,
                    maker->message->partition.value, maker->message->offset.value);

@@ -34,6 +34,14 @@ void begin_kafka(ForeignScanState* node, scan_state* scan)
     scan->kafka = pg::adopt(estate->es_query_cxt, std::move(kafka));
 }
 
+// Values of tables that declare _error are judged in subtransactions, of which the server takes none
+// while other nodes run in parallel: they then run in this process alone.
+void run_alone(ForeignScanState* node, const scan_state* scan)
+{
+    if (scan->maker->errors_are_rows)
+        node->ss.ps.state->es_plannedstmt->parallelModeNeeded = false;
+}
+
 void begin(ForeignScanState* node, int eflags)
 {
     auto* scan = static_cast<scan_state*>(palloc0(sizeof(scan_state)));
@@ -56,6 +64,9 @@ void begin(ForeignScanState* node, int eflags)
     }
     begin_kafka(node, scan);
     scan->maker = make_row_maker(tuple, scan->kafka->columns(), scan->plan.attributes);
+    if (!scan->maker->errors_are_rows)
+        scan->maker->table = RelationGetRelationName(node->ss.ss_currentRelation);
+    run_alone(node, scan);
 }
 
 TupleTableSlot* iterate(ForeignScanState* node)
@@ -87,23 +98,48 @@ void end(ForeignScanState* node)
         scan->kafka->close();
 }
 
-// Only refuses: with what to say instead of the server's bare "cannot insert".
+// Writing only refuses: with what to do instead of the server's bare "cannot insert".
+[[noreturn]] void refuse_writing(const char* act, const char* name, const char* detail,
+                                 const char* hint)
+{
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("cannot %s topic table \"%s\"", act, name), errdetail("%s", detail),
+                    errhint("%s", hint)));
+    pg_unreachable();
+}
+
+[[noreturn]] void refuse_insert(const char* name)
+{
+    refuse_writing("insert into", name, "This version reads topics and does not produce to them.",
+                   "Write records with a Kafka producer, or put the rows into an ordinary table.");
+}
+
 List* plan_modify(PlannerInfo* root, ModifyTable* plan, Index relation, int)
 {
     const char* name = get_rel_name(planner_rt_fetch(relation, root)->relid);
     if (plan->operation == CMD_INSERT)
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("cannot insert into topic table \"%s\"", name),
-                        errdetail("This version reads topics and does not produce to them.")));
-    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                    errmsg("cannot update or delete records of topic table \"%s\"", name),
-                    errdetail("Kafka keeps records as they were written.")));
-    return NIL;
+        refuse_insert(name);
+    refuse_writing("update or delete records of", name, "Kafka keeps records as they were written.",
+                   "Write a newer record with the same key, or a tombstone, with a Kafka producer.");
 }
 
-int updatable(Relation)
+// COPY FROM, and rows routed here from a partitioned table.
+void begin_insert(ModifyTableState*, ResultRelInfo* table)
 {
-    return 0;
+    refuse_insert(RelationGetRelationName(table->ri_RelationDesc));
+}
+
+// Never reached behind begin_insert and plan_modify; that it is there lets COPY come so far.
+TupleTableSlot* insert_row(EState*, ResultRelInfo* table, TupleTableSlot*, TupleTableSlot*)
+{
+    refuse_insert(RelationGetRelationName(table->ri_RelationDesc));
+}
+
+void truncate(List* tables, DropBehavior, bool)
+{
+    refuse_writing("truncate", RelationGetRelationName(static_cast<Relation>(linitial(tables))),
+                   "Records leave a topic by its retention.",
+                   "Delete records with Kafka's own tools (kafka-delete-records).");
 }
 
 } // namespace
@@ -141,6 +177,8 @@ KE_FUNCTION(kafka_engine_fdw_handler)
         return pg::entry([&] { return topic::analyze_table(table, sample, pages); });
     };
     r->PlanForeignModify = topic::plan_modify;
-    r->IsForeignRelUpdatable = topic::updatable;
+    r->BeginForeignInsert = topic::begin_insert;
+    r->ExecForeignInsert = topic::insert_row;
+    r->ExecForeignTruncate = topic::truncate;
     PG_RETURN_POINTER(r);
 }

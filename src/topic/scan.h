@@ -55,6 +55,7 @@ struct row_maker {
     pg::datum_map* map;
     const decode::row_plan* plan; // the owner keeps it
     bool errors_are_rows;
+    const char* table; // of a SELECT that a refused value ends, for the hint; null: none is given
     const char* topic; // of the message in work, for error contexts; null: none to name
     const decode::message_ref* message;
 

@@ -243,7 +243,8 @@ def test_bad_record_is_an_error_that_says_where(bare_db, bad):
     # The type's own input function refuses, on the server's thread.
     e = bare_db.error("SELECT ip FROM bad WHERE _offset = 2")
     assert e.sqlstate == "22P02" and "bogus" in str(e)
-    assert "offset 2" in e.diag.context and '"ip"' in e.diag.context
+    assert "offset 2" in e.diag.context and 'column "ip", value "bogus"' in e.diag.context
+    assert "_error" in e.diag.message_hint
 
 
 def test_only_what_is_asked_for_is_judged(bare_db, bad):
@@ -266,6 +267,17 @@ def test_error_column_takes_bad_records(bare_db, bad):
     assert "bogus" in bare_db.value("SELECT _error FROM told WHERE _offset = 2")
     assert bare_db.column("SELECT _offset FROM told WHERE _error IS NULL") == [0, 4]
     assert bare_db.column("SELECT n FROM told") == [1, None, 3, None, 5]
+
+
+def test_error_column_beside_a_parallel_scan(bare_db, bad):
+    """The server takes no subtransactions while other parts of the query run in parallel."""
+    bare_db.execute("""
+        CREATE TABLE big AS SELECT generate_series(1, 20000) AS i; ANALYZE big;
+        SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
+        SET min_parallel_table_scan_size = 0""")
+    query = "SELECT count(*), count(ip), count(_error), min(b.n) FROM told, (SELECT count(*) AS n FROM big) b"
+    assert "Gather" in "\n".join(bare_db.column("EXPLAIN " + query))
+    assert bare_db.row(query) == (5, 2, 3, 20000)
 
 
 # ------------------------------------------------------------------------------ times
