@@ -29,6 +29,14 @@ class arena {
         return p;
     }
 
+    // n bytes to write into, of which the next take() keeps what it asks for.
+    char* room(std::size_t n)
+    {
+        if (n > left_)
+            grow(n);
+        return at_;
+    }
+
     std::string_view copy(std::string_view s)
     {
         char* p = take(s.size() + 1);

@@ -72,6 +72,8 @@ struct reject {
     origin record;
 };
 
+struct tuple_head; // decode/tuples.h
+
 class rows {
   public:
     explicit rows(std::size_t columns) : columns_(columns) {}
@@ -120,6 +122,8 @@ class rows {
         messages.clear();
         rejects.clear();
         origins.clear();
+        for (auto& of_layout : tuples)
+            of_layout.clear();
         row_count_ = 0;
     }
 
@@ -127,6 +131,8 @@ class rows {
     std::vector<message_ref> messages; // in order of each partition's offsets
     std::vector<reject> rejects;       // in order of messages
     std::vector<origin> origins;       // one for each message where the plan keeps records, else none
+    // For each layout that is wanted, each row's tuple in the arena, or null; made by the lane.
+    std::vector<std::vector<tuple_head*>> tuples;
 
   private:
     std::size_t columns_;

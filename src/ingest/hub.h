@@ -22,6 +22,7 @@
 #include "decode/decoder.h"
 #include "decode/plan.h"
 #include "decode/rows.h"
+#include "decode/tuples.h"
 #include "kafka/answers.h"
 
 namespace ke::ingest {
@@ -69,6 +70,7 @@ struct feed_spec {
     std::vector<std::string> topics;
     std::vector<start_at> partitions;
     std::shared_ptr<const decode::row_plan> plan;
+    std::vector<decode::tuple_layout> tuples; // to be made of each row besides its cells
     std::uint32_t chunk_rows = 1024; // a chunk ends at either
     std::uint32_t chunk_bytes = 256 * 1024;
     std::uint64_t ring_bytes = 16u << 20; // decoded and not yet taken, over all lanes

@@ -298,6 +298,7 @@ void pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
     try {
         advance& forward = advance_of(s);
         decoder_->decode(r, rows);
+        make_tuples(rows, had_rows);
         if (forward.first == forward.next)
             forward.first = a.offset;
         forward.next = message_offset(a.offset.value + 1);
@@ -309,8 +310,18 @@ void pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
         rows.messages.resize(had_messages);
         rows.rejects.resize(had_rejects);
         rows.origins.resize(had_origins);
+        for (auto& of_layout : rows.tuples)
+            of_layout.resize(had_rows);
         throw;
     }
+}
+
+void pipe::make_tuples(decode::rows& rows, std::uint32_t from)
+{
+    for (std::size_t k = 0; k < spec_->tuples.size(); ++k)
+        for (std::uint32_t r = from; r < rows.row_count(); ++r)
+            rows.tuples[k].push_back(decode::make_tuple(spec_->tuples[k], rows.cells(r),
+                                                        rows.states(r), rows.memory));
 }
 
 // The end of the log, as far as it may be read: past control records and aborted transactions.
@@ -426,6 +437,7 @@ pipe::slab* pipe::next_slab()
         c->reset();
     } else if (slabs_.size() < most_chunks - 1) {
         slabs_.push_back(std::make_unique<slab>(spec_->plan->columns.size()));
+        slabs_.back()->rows.tuples.resize(spec_->tuples.size());
         spare_.reserve(slabs_.size());
         c = slabs_.back().get();
     } else {

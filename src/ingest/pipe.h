@@ -72,6 +72,7 @@ class pipe {
     bool fill();
     void handle(std::size_t i);
     void decode(stretch&, std::size_t i, const kafka::arrival&);
+    void make_tuples(decode::rows&, std::uint32_t from_row);
     void reached(stretch&, const kafka::arrival&);
     void failed(stretch&, std::size_t i);
     void finish(stretch&);

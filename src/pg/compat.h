@@ -136,6 +136,26 @@ inline void check_rights(Query* query)
 #endif
 }
 
+// Enters a row that is in its table into the table's indexes; a conflict raises.
+inline void insert_index_tuples(ResultRelInfo* table, TupleTableSlot* row, EState* estate)
+{
+#if PG_VERSION_NUM >= 160000
+    list_free(ExecInsertIndexTuples(table, row, estate, false, false, nullptr, NIL, false));
+#else
+    list_free(ExecInsertIndexTuples(table, row, estate, false, false, nullptr, NIL));
+#endif
+}
+
+inline bool has_generated_columns(TupleDesc tuple)
+{
+#if PG_VERSION_NUM >= 180000
+    return tuple->constr &&
+           (tuple->constr->has_generated_stored || tuple->constr->has_generated_virtual);
+#else
+    return tuple->constr && tuple->constr->has_generated_stored;
+#endif
+}
+
 inline bool walk_query(Query* query, node_walker walker, void* context, int flags)
 {
 #if PG_VERSION_NUM >= 160000

@@ -12,6 +12,7 @@ namespace ke::pg {
 
 namespace settings {
 int workers = 4;
+int lanes = 1;
 } // namespace settings
 
 namespace {
@@ -28,6 +29,8 @@ struct integer_setting {
 const integer_setting integers[] = {
     {"kafka.workers", &settings::workers, 4, 1, 1024, PGC_SIGHUP, 0,
      "Most background workers that read Kafka in one database."},
+    {"kafka.lanes", &settings::lanes, 1, 1, 16, PGC_SIGHUP, 0,
+     "Threads of a worker that share the partitions of a topic, each with a connection of its own."},
 };
 
 } // namespace

@@ -5,5 +5,6 @@
 namespace ke::pg::settings {
 
 extern int workers; // kafka.workers
+extern int lanes;   // kafka.lanes
 
 } // namespace ke::pg::settings

@@ -22,6 +22,7 @@ extern "C" {
 
 #include "stream/batch_scope.h"
 #include "stream/share.h"
+#include "stream/short_way.h"
 
 namespace ke::stream {
 
@@ -105,6 +106,15 @@ bool decodes_all(const share& s)
     return true;
 }
 
+// Whether the lanes make the tuples that the view's target takes now.
+bool makes_tuples(const share& s)
+{
+    const auto& made = s.feed->layouts;
+    auto layout = make_layout(s.view->plan.shape, s.feed->columns);
+    return !layout || made.size() >= feed_state::most_layouts ||
+           std::find(made.begin(), made.end(), *layout) != made.end();
+}
+
 // With the locks in hand the catalogs stand still: is what was decoded still what is wanted?
 void check_descriptors(std::vector<share*>& shares, share*& current)
 {
@@ -114,7 +124,7 @@ void check_descriptors(std::vector<share*>& shares, share*& current)
             s->end = fate::stale;
             continue;
         }
-        if (s->works && plan_view(*s->view) && !decodes_all(*s))
+        if (s->works && plan_view(*s->view) && !(decodes_all(*s) && makes_tuples(*s)))
             s->end = fate::stale;
     }
     current = nullptr;
@@ -164,8 +174,7 @@ void apply_share(share& s, bool careful)
         if (careful) {
             apply_carefully(s);
         } else {
-            s.rows.at_message = UINT32_MAX;
-            s.stored = run_plan(*s.view, s.rows);
+            s.stored = store_rows(s);
         }
     }
     if (!s.moves.empty()) {

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 
+#include "pg/guc.h"
+
 namespace ke::stream {
 
 namespace {
@@ -161,9 +163,17 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
         return;
     }
 
+    for (const served_view* v : views) {
+        auto layout = make_layout(v->plan.shape, f->columns);
+        if (layout && f->layouts.size() < feed_state::most_layouts &&
+            std::find(f->layouts.begin(), f->layouts.end(), *layout) == f->layouts.end())
+            f->layouts.push_back(std::move(*layout));
+    }
     ingest::feed_spec spec;
     spec.topics = f->topics;
     spec.plan = f->columns.plan;
+    spec.tuples = f->layouts;
+    spec.lanes = pg::settings::lanes;
     spec.chunk_rows = static_cast<std::uint32_t>(std::min<std::int64_t>(1024, f->batch_rows));
     spec.chunk_bytes =
         static_cast<std::uint32_t>(std::min<std::int64_t>(256 * 1024, f->batch_bytes));

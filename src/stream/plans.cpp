@@ -65,13 +65,14 @@ SPIPlanPtr make_plan(const registered_view& v, const char* sql)
 struct attributes_seen {
     bool newer; // than the generation given
     Bitmapset* used;
+    plain_shape* shape; // null: none
 };
 
-// The attributes of the topic that the plan reads, as planned now; in the context that is current.
+// What of the topic the plan reads, as planned now; in the context that is current.
 attributes_seen see_attributes(const registered_view& v, SPIPlanPtr plan, int* generation)
 {
     MemoryContext caller = CurrentMemoryContext;
-    attributes_seen seen = {false, nullptr};
+    attributes_seen seen = {false, nullptr, nullptr};
     owner_scope before = become_owner(v);
     SPI_connect();
     PushActiveSnapshot(GetTransactionSnapshot());
@@ -91,6 +92,9 @@ attributes_seen see_attributes(const registered_view& v, SPIPlanPtr plan, int* g
             seen.used =
                 bms_add_members(seen.used, topic::attributes_used(statement, v.topic_table));
         }
+        if (list_length(cached->stmt_list) == 1)
+            seen.shape =
+                find_shape(linitial_node(PlannedStmt, cached->stmt_list), v.topic_table);
         MemoryContextSwitchTo(spi);
     }
     ReleaseCachedPlan(cached, CurrentResourceOwner);
@@ -152,8 +156,12 @@ bool plan_view(served_view& v)
     for (int a = -1; (a = bms_next_member(seen.used, a)) >= 0;)
         used.insert(a);
     std::vector<int> attributes(used.begin(), used.end());
-    bool changed = attributes != v.plan.attributes;
+    tuple_shape shape;
+    if (seen.shape)
+        shape.assign(seen.shape->attributes, seen.shape->attributes + seen.shape->count);
+    bool changed = attributes != v.plan.attributes || shape != v.plan.shape;
     v.plan.attributes = std::move(attributes);
+    v.plan.shape = std::move(shape);
     v.plan.generation = generation;
     return changed;
 }

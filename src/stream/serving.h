@@ -24,6 +24,7 @@ extern "C" {
 #include "ingest/hub.h"
 #include "pg/guard.h"
 #include "stream/registry.h"
+#include "stream/shape.h"
 #include "stream/shmem.h"
 #include "stream/trouble.h"
 #include "topic/batch.h"
@@ -62,6 +63,7 @@ struct kept_plan {
     std::vector<int> attributes; // offset by FirstLowInvalidHeapAttributeNumber, ascending
     std::set<int> of_functions;  // likewise: read by functions of the query, as their scans told
     topic::decode_columns columns; // for this view alone
+    tuple_shape shape;             // how its rows lie in the target; empty: not known (shape.h)
 };
 
 // A view in this worker:
@@ -128,6 +130,11 @@ struct feed_state {
     // The strictest of its views' limits.
     std::int64_t batch_rows = 0, batch_bytes = 0;
     std::chrono::microseconds flush{};
+
+    // Of the tuples that its lanes make; so many at most, since each costs the lanes and their memory
+    // a copy of the rows. Views beyond take the executor's rows.
+    static constexpr std::size_t most_layouts = 4;
+    std::vector<decode::tuple_layout> layouts;
 
     std::vector<ingest::chunk*> gathered;
     std::int64_t rows = 0, messages = 0, bytes = 0; // in gathered
@@ -222,7 +229,7 @@ owner_scope become_owner(const registered_view&);
 void become_self(const owner_scope&);
 // Takes the locks a batch needs without waiting; false where one cannot be had or is gone.
 bool lock_relations(const std::vector<const registered_view*>&, std::vector<bool>& locked);
-// Makes or checks the kept plan. True where the attributes it reads changed.
+// Makes or checks the kept plan. True where the attributes it reads or its shape changed.
 bool plan_view(served_view&);
 // Notes what a function's scan found missing in a batch: the next plan_view counts it in.
 void want_attributes(served_view&, const topic::batch&);

@@ -56,6 +56,25 @@ struct batch {
     }
 };
 
+// A walk over the messages that a scan of the batch returns. Plain data.
+struct batch_cursor {
+    batch* source;             // in a scan's state: null where it reads Kafka
+    std::size_t chunk;
+    std::uint32_t chunk_first; // number of the chunk's first message
+    std::uint32_t message;     // in the chunk
+    std::uint32_t row;         // of the message, to be returned next
+    std::uint32_t rows;        // of the message; 0: not begun
+    std::size_t left_out;      // into the batch's
+
+    const decode::rows& chunk_rows() const { return source->chunks[chunk]->rows; }
+    const decode::message_ref& at() const { return chunk_rows().messages[message]; }
+    std::uint32_t number() const { return chunk_first + message; }
+};
+
+// Moves to the next message that the batch's view takes, from where the cursor stands on: behind a
+// message by ++message; false: none left. The cursor then stands on it, with no row begun.
+bool find_message(batch_cursor&);
+
 // Set by the worker around the execution of one view's plan, null otherwise (also after errors).
 extern batch* current_batch;
 

@@ -35,8 +35,8 @@ bool left_out(batch_cursor& c, std::uint32_t number)
     return c.left_out < list.size() && list[c.left_out] == number;
 }
 
-// Moves to the next message that the batch's view takes; false: none left. The cursor then stands on
-// it, with no row begun.
+} // namespace
+
 bool find_message(batch_cursor& c)
 {
     const batch& b = *c.source;
@@ -59,8 +59,6 @@ bool find_message(batch_cursor& c)
     }
     return false;
 }
-
-} // namespace
 
 void begin_batch(ForeignScanState* node, scan_state* scan, batch* b)
 {

@@ -84,16 +84,6 @@ bool has_pending(const row_maker*, const ingest::chunk&, const decode::message_r
 
 // --- the scan node's state ---
 
-struct batch_cursor {
-    batch* source; // null: reads Kafka
-    std::size_t chunk;
-    std::uint32_t chunk_first; // number of the chunk's first message
-    std::uint32_t message;     // in the chunk
-    std::uint32_t row;         // of the message, to be returned next
-    std::uint32_t rows;        // of the message; 0: not begun
-    std::size_t left_out;      // into the batch's
-};
-
 class kafka_scan;
 
 struct scan_state {
