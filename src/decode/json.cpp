@@ -43,11 +43,11 @@ class json_decoder final : public payload_decoder {
 
     template <class Document>
     bool object_row(Document& document, const char* start);
-    bool element_row(ondemand::value element);
+    bool element_row(ondemand::value& element);
     void begin_row();
     bool end_row();
 
-    bool walk(ondemand::value value, json_node* node, int depth);
+    bool walk(ondemand::value& value, json_node* node, int depth);
     bool walk_object(ondemand::object& object, json_node* node, int depth);
     bool walk_array(ondemand::array& array, json_node* node, int depth);
     bool walk_scalar(std::string_view token);
@@ -250,7 +250,7 @@ bool json_decoder::object_row(Document& document, const char* start)
     return end_row();
 }
 
-bool json_decoder::element_row(ondemand::value element)
+bool json_decoder::element_row(ondemand::value& element)
 {
     if (*element.raw_json_token().data() != '{' && !sole_document_)
         return fail("The document is an array of something else than objects.");
@@ -278,7 +278,7 @@ bool json_decoder::end_row()
 
 // --- the walk; node: the branch we are in, null where nobody wants anything ---
 
-bool json_decoder::walk(ondemand::value value, json_node* node, int depth)
+bool json_decoder::walk(ondemand::value& value, json_node* node, int depth)
 {
     std::string_view token = value.raw_json_token();
     const char* start = token.data();
@@ -326,10 +326,11 @@ bool json_decoder::walk_object(ondemand::object& object, json_node* node, int de
 {
     json_node::place last = json_node::at_start;
     for (auto f : object) {
-        ondemand::field field;
-        if (auto error = std::move(f).get(field))
+        if (auto error = f.error())
             return fail(error);
-        ondemand::value value = field.value();
+        // Where it lies: copies of simdjson's values, field by field, are the dearest part of the walk.
+        ondemand::field& field = f.value_unsafe();
+        ondemand::value& value = field.value();
         // The key's end: back from the value, over the colon.
         const char* key = field.key().raw();
         const char* value_start = value.raw_json_token().data();

@@ -23,10 +23,6 @@ extern "C" {
 
 namespace ke::stream {
 
-namespace {
-
-} // namespace
-
 owner_scope become_owner(const registered_view& v)
 {
     owner_scope s;
