@@ -73,6 +73,7 @@ struct format_row {
     std::string_view help;
     std::span<const format_option> options;
     bool single_column = false; // raw, text: the whole payload in the one payload column
+    bool needs_headers = false; // it looks at the record's headers
     bool takes_paths = false;   // columns may say by a path where their value stands
     // Whether the options fit together, beyond each one's own list of values; null: always.
     result<done> (*check)(const given_options&) = nullptr;

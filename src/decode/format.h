@@ -51,10 +51,13 @@ fault cannot_fill(std::string_view format, std::string_view takes);
 fault refuse_option(std::string message, std::string hint = {});
 
 // Rows of the table of formats, each defined in its format's file.
+extern const format_row avro_format;
 extern const format_row cbor_format;
 extern const format_row csv_format;
+extern const format_row debezium_format;
 extern const format_row influx_format;
 extern const format_row json_format;
+extern const format_row json_schema_format;
 extern const format_row msgpack_format;
 extern const format_row raw_format;
 extern const format_row text_format;

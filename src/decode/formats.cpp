@@ -8,10 +8,13 @@ namespace ke::decode {
 namespace {
 
 const format_row* const table[] = {
+    &avro_format,
     &cbor_format,
     &csv_format,
+    &debezium_format,
     &influx_format,
     &json_format,
+    &json_schema_format,
     &msgpack_format,
     &raw_format,
     &text_format,

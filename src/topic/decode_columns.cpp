@@ -86,6 +86,9 @@ decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes, bool 
         result.cell_of_attribute[c.number - 1] = static_cast<int>(plan->columns.size());
         plan->columns.push_back(std::move(c.column));
     }
+    for (const std::string& name : {plan->format, plan->key_format})
+        if (const decode::format_row* f = decode::find_format(name))
+            plan->headers_needed |= f->needs_headers;
     result.plan = std::move(plan);
     return result;
 }

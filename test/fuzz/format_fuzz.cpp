@@ -33,11 +33,31 @@ type_desc array_of(type_desc element)
     return t;
 }
 
+// A field of every kind of type; the columns' names are letters.
+constexpr const char* avro_schema_text = R"({"type": "record", "name": "r", "fields": [
+  {"name": "a", "type": "boolean"}, {"name": "b", "type": "int"}, {"name": "d", "type": "long"},
+  {"name": "e", "type": ["null", "float", "double"]},
+  {"name": "g", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+  {"name": "h", "type": ["null", "string", "bytes", "r"]},
+  {"name": "l", "type": {"type": "int", "logicalType": "date"}},
+  {"name": "m", "type": {"type": "long", "logicalType": "time-micros"}},
+  {"name": "n", "type": {"type": "long", "logicalType": "local-timestamp-millis"}},
+  {"name": "o", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+  {"name": "p", "type": {"type": "fixed", "name": "u", "size": 16, "logicalType": "uuid"}},
+  {"name": "q", "type": {"type": "map", "values": ["null", "r", "long"]}},
+  {"name": "r", "type": {"type": "array", "items": {"type": "array", "items": "null"}}},
+  {"name": "s", "type": {"type": "fixed", "name": "i", "size": 12, "logicalType": "duration"}},
+  {"name": "y", "type": {"type": "enum", "name": "n", "symbols": ["x", "y"]}},
+  {"name": "z", "type": {"type": "array", "items": "int"}}]})";
+
 std::shared_ptr<const row_plan> make_plan(const char* format, bool errors, bool utf8, bool sole)
 {
     auto plan = std::make_shared<row_plan>();
-    plan->format = format;
-    plan->key_format = format;
+    const std::string name = format;
+    plan->format = name.substr(0, name.find('_'));
+    plan->key_format = plan->format;
+    if (name == "avro")
+        plan->options.emplace_back("avro_schema", avro_schema_text);
     plan->server_encoding_utf8 = utf8;
     std::vector<column>& columns = plan->columns;
     if (sole) {
@@ -69,6 +89,13 @@ std::shared_ptr<const row_plan> make_plan(const char* format, bool errors, bool 
         columns.push_back(error);
     }
     plan->payload_columns = static_cast<int>(columns.size()) - 1 - (errors ? 1 : 0);
+    for (column& c : columns) {
+        if (c.source == column_source::metadata)
+            continue;
+        auto& names = c.source == column_source::key ? plan->key_names : plan->payload_names;
+        c.ordinal = static_cast<int>(names.size());
+        names.push_back(c.name);
+    }
     plan->payload_needed = plan->key_needed = true;
     plan->has_error_column = errors;
     return plan;

@@ -1,0 +1,297 @@
+#include "decode/avro_reader.h"
+
+#include <bit>
+#include <cstring>
+
+#include "decode/utf8.h"
+
+#include "base/no_backend.h"
+
+namespace ke::decode {
+
+namespace {
+
+using kind = item::kind;
+
+} // namespace
+
+bool avro_reader::scalar(const avro_type& type, item& it)
+{
+    std::string_view s;
+    switch (type.kind) {
+    case avro_kind::boolean:
+        it.what = kind::boolean;
+        if (!take(1, s))
+            return false;
+        it.i = s[0];
+        return it.i == 0 || it.i == 1 || fail("A boolean is neither 0 nor 1.");
+    case avro_kind::int_:
+    case avro_kind::long_:
+        it.what = kind::integer;
+        if (!number(it.i))
+            return false;
+        if (type.kind == avro_kind::int_ && it.i != static_cast<std::int32_t>(it.i))
+            return fail("An int has more than 32 bits.");
+        return type.meaning == avro_meaning::plain || meaning(type, it);
+    case avro_kind::float_: {
+        std::uint32_t bits;
+        it.what = kind::real4;
+        if (!take(4, s))
+            return false;
+        std::memcpy(&bits, s.data(), 4);
+        it.f = std::bit_cast<float>(bits);
+        return true;
+    }
+    case avro_kind::double_: {
+        std::uint64_t bits;
+        it.what = kind::real8;
+        if (!take(8, s))
+            return false;
+        std::memcpy(&bits, s.data(), 8);
+        it.f = std::bit_cast<double>(bits);
+        return true;
+    }
+    case avro_kind::bytes:
+    case avro_kind::fixed:
+        it.what = kind::bytes;
+        if (!(type.kind == avro_kind::fixed ? take(type.size, it.s) : string(it.s)))
+            return false;
+        return type.meaning == avro_meaning::plain || meaning(type, it);
+    case avro_kind::string:
+        it.what = kind::text;
+        return string(it.s);
+    case avro_kind::enumeration: {
+        std::int64_t n;
+        it.what = kind::text;
+        if (!number(n))
+            return false;
+        if (n < 0 || static_cast<std::uint64_t>(n) >= type.symbols.size())
+            return fail("An enum has no such symbol.");
+        it.s = type.symbols[static_cast<std::size_t>(n)];
+        return true;
+    }
+    default:
+        return true; // null
+    }
+}
+
+// What a number or bytes mean by their logical type.
+bool avro_reader::meaning(const avro_type& type, item& it)
+{
+    it.raw = it.i;
+    it.has_raw = type.kind != avro_kind::bytes && type.kind != avro_kind::fixed;
+    time_unit unit = time_unit::us;
+    switch (type.meaning) {
+    case avro_meaning::plain:
+        return true;
+    case avro_meaning::decimal:
+        number_.clear();
+        if (!append_decimal(number_, it.s, type.scale))
+            return fail("A decimal is out of range.");
+        it.what = kind::number;
+        it.s = number_;
+        return true;
+    case avro_meaning::uuid:
+        return true; // 16 bytes, or text
+    case avro_meaning::duration:
+        return duration(it);
+    case avro_meaning::date:
+        it.what = kind::date;
+        return true;
+    case avro_meaning::time_ms:
+    case avro_meaning::timestamp_ms:
+    case avro_meaning::local_ms:
+        unit = time_unit::ms;
+        break;
+    case avro_meaning::time_ns:
+    case avro_meaning::timestamp_ns:
+    case avro_meaning::local_ns:
+    case avro_meaning::duration_ns:
+        unit = time_unit::ns;
+        break;
+    default:
+        break;
+    }
+    if (!to_microseconds(it.raw, unit, it.i))
+        return fail("A time is out of range.");
+    switch (type.meaning) {
+    case avro_meaning::time_ms:
+    case avro_meaning::time_us:
+    case avro_meaning::time_ns:
+        it.what = kind::time;
+        break;
+    case avro_meaning::timestamp_ms:
+    case avro_meaning::timestamp_us:
+    case avro_meaning::timestamp_ns:
+        it.what = kind::timestamptz;
+        break;
+    case avro_meaning::duration_us:
+    case avro_meaning::duration_ns:
+        number_ = std::to_string(it.i) + " microseconds";
+        it.what = kind::word;
+        it.s = number_;
+        break;
+    default:
+        it.what = kind::timestamp;
+        break;
+    }
+    return true;
+}
+
+// Months, days, milliseconds, each in 4 bytes, the least significant first.
+bool avro_reader::duration(item& it)
+{
+    std::uint32_t part[3];
+    std::memcpy(part, it.s.data(), sizeof part);
+    number_ = std::to_string(part[0]) + " mons " + std::to_string(part[1]) + " days " +
+              std::to_string(std::uint64_t{part[2]} * 1000) + " microseconds";
+    it.what = kind::word;
+    it.s = number_;
+    return true;
+}
+
+bool avro_reader::skip(const avro_type& type, int depth)
+{
+    if (depth > most_depth)
+        return fail("The payload is nested too deep.");
+    std::string_view s;
+    std::int64_t n;
+    switch (type.kind) {
+    case avro_kind::record:
+        for (const avro_field& f : type.fields)
+            if (!skip(*f.type, depth + 1))
+                return false;
+        return true;
+    case avro_kind::union_: {
+        const avro_type* chosen = branch(type);
+        return chosen && skip(*chosen, depth + 1);
+    }
+    case avro_kind::array:
+    case avro_kind::map:
+        return items([&](std::int64_t) {
+            return (type.kind == avro_kind::array || string(s)) && skip(*type.element, depth + 1);
+        });
+    case avro_kind::int_:
+    case avro_kind::long_:
+        return number(n);
+    case avro_kind::bytes:
+    case avro_kind::string:
+        return string(s);
+    case avro_kind::fixed:
+        return take(type.size, s);
+    default: {
+        item it;
+        return scalar(type, it);
+    }
+    }
+}
+
+// Appends the value as JSON; a union's is its branch's.
+bool avro_reader::render(const avro_type& type, int depth, typed_values& values,
+                         std::string& json)
+{
+    if (depth > most_depth)
+        return fail("The payload is nested too deep.");
+    auto name = [&](std::string_view s, bool first) {
+        json += first ? "" : ", ";
+        append_json_string(json, s);
+        json += ": ";
+    };
+    switch (type.kind) {
+    case avro_kind::union_: {
+        const avro_type* chosen = branch(type);
+        return chosen && render(*chosen, depth + 1, values, json);
+    }
+    case avro_kind::record:
+        json += '{';
+        for (const avro_field& f : type.fields) {
+            name(f.name, &f == type.fields.data());
+            if (!render(*f.type, depth + 1, values, json))
+                return false;
+        }
+        json += '}';
+        return true;
+    case avro_kind::array:
+    case avro_kind::map: {
+        const bool map = type.kind == avro_kind::map;
+        json += map ? '{' : '[';
+        const bool good = items([&](std::int64_t n) {
+            std::string_view key;
+            if (map) {
+                if (!string(key))
+                    return false;
+                if (!is_utf8(key))
+                    return fail("A key of a map is not UTF-8.");
+                name(key, n == 0);
+            } else if (n > 0) {
+                json += ", ";
+            }
+            return render(*type.element, depth + 1, values, json);
+        });
+        json += map ? '}' : ']';
+        return good;
+    }
+    default: {
+        item it;
+        return scalar(type, it) && (values.append_json(json, it) != outcome::refused || fail(""));
+    }
+    }
+}
+
+const avro_type* avro_reader::branch(const avro_type& type)
+{
+    std::int64_t n;
+    if (!number(n))
+        return nullptr;
+    if (n < 0 || static_cast<std::uint64_t>(n) >= type.branches.size()) {
+        fail("A union has no such branch.");
+        return nullptr;
+    }
+    return type.branches[static_cast<std::size_t>(n)];
+}
+
+// ------------------------------------------------------------------ bytes
+
+// A zigzag number in groups of seven bits, the least significant first.
+bool avro_reader::number(std::int64_t& n)
+{
+    std::uint64_t value = 0;
+    for (unsigned shift = 0; at_ < in_.size(); shift += 7) {
+        const auto b = static_cast<unsigned char>(in_[at_++]);
+        if (shift == 63 && b > 1)
+            return fail("A number has more than 64 bits.");
+        value |= std::uint64_t{b & 0x7Fu} << shift;
+        if (b < 0x80) {
+            n = static_cast<std::int64_t>(value >> 1 ^ (~(value & 1) + 1));
+            return true;
+        }
+    }
+    return fail("The payload ends within a value.");
+}
+
+bool avro_reader::take(std::uint64_t n, std::string_view& s)
+{
+    if (n > in_.size() - at_)
+        return fail("The payload ends within a value.");
+    s = in_.substr(at_, n);
+    at_ += n;
+    return true;
+}
+
+bool avro_reader::string(std::string_view& s)
+{
+    std::int64_t n;
+    if (!number(n))
+        return false;
+    return n >= 0 ? take(static_cast<std::uint64_t>(n), s) : fail("A length is negative.");
+}
+
+bool avro_reader::spend(std::uint64_t items)
+{
+    if (items > budget_)
+        return fail("The payload has more items than it can hold.");
+    budget_ -= items;
+    return true;
+}
+
+} // namespace ke::decode

@@ -1,0 +1,84 @@
+// Avro's bytes, read as a schema says. Never reads past the end, never believes a count: what takes
+// no bytes is bounded by a budget. A false or null result: error() says what is wrong.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "decode/avro_schema.h"
+#include "decode/typed_values.h"
+
+namespace ke::decode {
+
+class avro_reader {
+  public:
+    static constexpr int most_depth = 200;
+
+    void open(std::string_view in)
+    {
+        in_ = in;
+        at_ = 0;
+        // Items may take no bytes at all (nulls, empty records): their number is bounded otherwise.
+        budget_ = in.size() + 65536;
+    }
+    bool at_end() const { return at_ == in_.size(); }
+    std::size_t position() const { return at_; }
+    std::size_t left() const { return in_.size() - at_; }
+    void seek(std::size_t at) { at_ = at; }
+    const char* error() const { return error_; }
+    bool fail(const char* why)
+    {
+        error_ = why;
+        return false;
+    }
+
+    // A value that is neither a record, an array, a map nor a union. What it points to holds until
+    // the next one.
+    bool scalar(const avro_type& type, item& it);
+    // The branch of a union that comes next, or null.
+    const avro_type* branch(const avro_type& type);
+    bool skip(const avro_type& type, int depth);
+    // Appends the value as JSON; a union's is its branch's. False with an empty error(): text that
+    // is no UTF-8, or a time beyond all calendars; values then has the problem.
+    bool render(const avro_type& type, int depth, typed_values& values, std::string& json);
+
+    // The items of an array or map, block by block; item is called with the number of each.
+    template <class F>
+    bool items(const F& item)
+    {
+        for (std::int64_t n = 0;;) {
+            std::int64_t count, size;
+            if (!number(count))
+                return false;
+            if (count == 0)
+                return true;
+            if (count < 0) {
+                if (count == INT64_MIN || !number(size))
+                    return fail("A block has no valid size.");
+                count = -count;
+            }
+            if (!spend(static_cast<std::uint64_t>(count)))
+                return false;
+            for (; count > 0; count--, n++)
+                if (!item(n))
+                    return false;
+        }
+    }
+    bool spend(std::uint64_t items);
+
+    bool number(std::int64_t& n);
+    bool take(std::uint64_t n, std::string_view& s);
+    bool string(std::string_view& s);
+
+  private:
+    bool meaning(const avro_type& type, item& it);
+    bool duration(item& it);
+
+    std::string_view in_;
+    std::size_t at_ = 0;
+    std::uint64_t budget_ = 0; // items of arrays and maps that may still come
+    std::string number_;       // a value written out
+    const char* error_ = "";
+};
+
+} // namespace ke::decode

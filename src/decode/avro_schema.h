@@ -1,0 +1,86 @@
+// An Avro schema, read from its JSON into nodes that a decoder follows. Immutable once parsed;
+// recursive types point back to themselves.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace ke::decode {
+
+enum class avro_kind : std::uint8_t {
+    null,
+    boolean,
+    int_,
+    long_,
+    float_,
+    double_,
+    bytes,
+    string,
+    record,
+    enumeration,
+    array,
+    map,
+    union_,
+    fixed,
+};
+
+// What the value of a plain type means.
+enum class avro_meaning : std::uint8_t {
+    plain,
+    decimal,
+    date,
+    time_ms,
+    time_us,
+    time_ns,
+    timestamp_ms, // an instant
+    timestamp_us,
+    timestamp_ns,
+    local_ms, // a clock's reading
+    local_us,
+    local_ns,
+    duration_us, // an interval
+    duration_ns,
+    uuid,
+    duration, // fixed(12): months, days, milliseconds
+};
+
+struct avro_type;
+
+struct avro_field {
+    std::string name;
+    std::vector<std::string> aliases;
+    const avro_type* type = nullptr;
+    std::string default_json; // as JSON; empty: none
+};
+
+struct avro_type {
+    avro_kind kind = avro_kind::null;
+    avro_meaning meaning = avro_meaning::plain;
+    std::int32_t scale = 0;                 // decimal
+    std::uint64_t size = 0;                 // fixed
+    std::string name;                       // record, enumeration, fixed: with its namespace
+    std::vector<avro_field> fields;         // record
+    std::vector<std::string> symbols;       // enumeration
+    const avro_type* element = nullptr;     // array, map
+    std::vector<const avro_type*> branches; // union
+};
+
+class avro_schema {
+  public:
+    // Fails with bad_record: the message says what is wrong.
+    static result<std::shared_ptr<const avro_schema>> parse(std::string_view json);
+
+    const avro_type& root() const { return *root_; }
+
+  private:
+    friend class avro_schema_parser;
+    std::vector<std::unique_ptr<avro_type>> types_;
+    const avro_type* root_ = nullptr;
+};
+
+} // namespace ke::decode

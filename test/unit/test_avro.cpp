@@ -1,0 +1,193 @@
+// avro: schemas, binary data to cells, containers, what is malformed. Its own library is asked in
+// test/flow/test_avro.py.
+#include "check.h"
+#include "decode/avro_schema.h"
+#include "decoding.h"
+
+using namespace ke;
+using namespace ke::decode;
+using namespace ke::test;
+
+namespace {
+
+const type_desc t_int = type_of(cell_type::int4), t_big = type_of(cell_type::int8),
+                t_numeric = type_of(cell_type::numeric), t_text = type_of(cell_type::text),
+                t_bytea = type_of(cell_type::bytea), t_double = type_of(cell_type::float8),
+                t_tz = type_of(cell_type::timestamptz), t_ts = type_of(cell_type::timestamp),
+                t_date = type_of(cell_type::date), t_time = type_of(cell_type::time),
+                t_jsonb = type_of(cell_type::jsonb), t_uuid = type_of(cell_type::uuid),
+                t_other = type_of(cell_type::other);
+
+std::string record_schema(std::string_view type)
+{
+    return R"({"type": "record", "name": "r", "fields": [{"name": "a", "type": )" +
+           std::string(type) + "}]}";
+}
+
+// The field a of a record, in a column of the type.
+std::string avro(std::string_view type, std::string_view payload, type_desc column)
+{
+    return decoding(table({from_payload("a", std::move(column))}, "avro")
+                        .option("avro_schema", record_schema(type)))
+        .decode(payload);
+}
+
+std::string logical(std::string_view base, std::string_view name)
+{
+    return R"({"type": ")" + std::string(base) + R"(", "logicalType": ")" + std::string(name) + "\"}";
+}
+
+std::string schema_fault(std::string_view json)
+{
+    auto parsed = avro_schema::parse(json);
+    return parsed ? "" : parsed.error().message;
+}
+
+std::string bad(std::string_view detail)
+{
+    return "!22P02 invalid input for format avro (" + std::string(detail) + ")";
+}
+
+std::string_view raw(const char* bytes, std::size_t n)
+{
+    return {bytes, n};
+}
+
+} // namespace
+
+TEST(avro_scalars)
+{
+    CHECK_EQ(avro("\"int\"", "\x01", t_int), "-1");
+    CHECK_EQ(avro("\"long\"", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", t_big),
+             "-9223372036854775808");
+    CHECK_EQ(avro("\"long\"", "\x80\x80\x80\x80\x20", t_int),
+             "!22003 a: value \"4294967296\" is out of range for type integer");
+    CHECK_EQ(avro("\"int\"", "\x80\x80\x80\x80\x20", t_big), bad("An int has more than 32 bits."));
+    CHECK_EQ(avro("\"string\"", "\x04" "ab", t_text), "ab");
+    CHECK_EQ(avro("\"string\"", "\x04" "12", t_int), "12");
+    CHECK_EQ(avro("\"bytes\"", raw("\x04\x00\xff", 3), t_bytea), "x00ff");
+    CHECK_EQ(avro("\"boolean\"", "\x02", t_text), bad("A boolean is neither 0 nor 1."));
+    CHECK_EQ(avro("\"double\"", raw("\0\0\0\0\0\0\xf8\x3f", 8), t_double), "1.5");
+    CHECK_EQ(avro("\"int\"", "\x0e", t_double), "7");
+    CHECK_EQ(avro("[\"null\", \"int\"]", raw("\0", 1), t_int), "null");
+    CHECK_EQ(avro("[\"null\", \"int\"]", "\x02\x0e", t_int), "7");
+    CHECK_EQ(avro("[\"null\", \"int\"]", "\x04", t_int), bad("A union has no such branch."));
+    CHECK_EQ(avro(R"({"type": "enum", "name": "e", "symbols": ["x", "y"]})", "\x02", t_text), "y");
+    CHECK_EQ(avro(R"({"type": "enum", "name": "e", "symbols": ["x"]})", "\x02", t_text),
+             bad("An enum has no such symbol."));
+}
+
+TEST(avro_logical_types)
+{
+    const std::string decimal =
+        R"({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2})";
+    CHECK_EQ(avro(decimal, "\x04\x04\xd2", t_numeric), "12.34");
+    CHECK_EQ(avro(decimal, "\x02\xff", t_numeric), "-0.01");
+    CHECK_EQ(avro(decimal, raw("\x04\x00\x80", 3), t_numeric), "1.28");
+    CHECK_EQ(avro(decimal, "\x02\x80", t_numeric), "-1.28");
+    CHECK_EQ(avro(decimal, raw("\x00", 1), t_numeric), "0.00");
+    CHECK_EQ(avro(logical("int", "date"), "\x02", t_date), "-10956");
+    CHECK_EQ(avro(logical("int", "date"), "\x02", t_text), "1970-01-02");
+    CHECK_EQ(avro(logical("int", "date"), "\x02", t_int), "1");
+    CHECK_EQ(avro(logical("int", "time-millis"), "\x02", t_time), "1000");
+    CHECK_EQ(avro(logical("long", "time-micros"), "\x01", t_time),
+             "!22008 a: date or time out of range");
+    CHECK_EQ(avro(logical("long", "timestamp-millis"), "\x02", t_tz),
+             "1970-01-01 00:00:00.001000+00");
+    CHECK_EQ(avro(logical("long", "timestamp-nanos"), "\x01", t_tz),
+             "1969-12-31 23:59:59.999999+00");
+    CHECK_EQ(avro(logical("long", "local-timestamp-micros"), "\x02", t_ts),
+             "1970-01-01 00:00:00.000001");
+    CHECK_EQ(avro(logical("long", "timestamp-millis"), "\x02", t_big), "1");
+    CHECK_EQ(avro(logical("long", "timestamp-micros"),
+                  "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", t_tz),
+             "!22008 a: timestamp out of range");
+    CHECK_EQ(avro(logical("long", "timestamp-millis"),
+                  "\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", t_tz),
+             bad("A time is out of range."));
+    CHECK_EQ(avro(R"({"type": "fixed", "name": "u", "size": 16, "logicalType": "uuid"})",
+                  "0123456789abcdef", t_uuid),
+             "30313233343536373839616263646566");
+    CHECK_EQ(avro(R"({"type": "fixed", "name": "d", "size": 12, "logicalType": "duration"})",
+                  raw("\1\0\0\0\2\0\0\0\3\0\0\0", 12), t_other),
+             "<1 mons 2 days 3000 microseconds>");
+}
+
+TEST(avro_trees)
+{
+    const std::string list = R"({"type": "array", "items": ["int", "string"]})";
+    CHECK_EQ(avro(list, raw("\x04\x00\x02\x02\x02x\x00", 7), t_jsonb), "<[1, \"x\"]>");
+    CHECK_EQ(avro(list, raw("\x03\x06\x00\x02\x00\x04\x00", 7), t_jsonb), "<[1, 2]>");
+    CHECK_EQ(avro(R"({"type": "array", "items": "int"})", raw("\x04\x02\x04\x00", 4),
+                  array_of(t_int)),
+             "<{\"1\",\"2\"}>");
+    CHECK_EQ(avro(R"({"type": "map", "values": "long"})", raw("\x02\x02k\x0e\x00", 5), t_jsonb),
+             "<{\"k\": 7}>");
+    // A count that no payload can hold, of items that take no bytes.
+    CHECK_EQ(avro(R"({"type": "array", "items": "null"})", "\xfe\xff\xff\xff\xff\xff\x7f", t_jsonb),
+             bad("The payload has more items than it can hold."));
+    CHECK_EQ(avro("\"string\"", "\xfe\xff\xff\xff\xff\xff\x7f", t_text),
+             bad("The payload ends within a value."));
+    CHECK_EQ(avro("\"string\"", "\x01", t_text), bad("A length is negative."));
+    CHECK_EQ(avro("\"int\"", "\x02\x02", t_int), bad("There is more behind the datum."));
+    CHECK_EQ(avro("[\"null\", \"r\"]", std::string(10000, '\2') + std::string(1, '\0'), t_jsonb),
+             bad("The payload is nested too deep."));
+}
+
+TEST(avro_paths)
+{
+    decoding d(table({from_payload("x", t_int, "$.a.list[1]"), from_payload("y", t_text, "$.a.m.k")},
+                     "avro")
+                   .option("avro_schema", record_schema(R"(["null", {"type": "record", "name": "s",
+        "fields": [{"name": "skipped", "type": ["string", "bytes"]},
+                   {"name": "list", "type": {"type": "array", "items": "int"}},
+                   {"name": "m", "type": {"type": "map", "values": "string"}}]}])")));
+    CHECK_EQ(d.decode(raw("\x02\x02\x02z\x04\x02\x04\x00\x02\x02k\x02v\x00", 14)), "2,v");
+    CHECK_EQ(d.decode(raw("\x00", 1)), "null,null");
+}
+
+TEST(avro_containers)
+{
+    const std::string schema = record_schema("\"int\"");
+    const std::string sync = "0123456789abcdef";
+    auto container = [&](std::string_view codec, std::string_view blocks) {
+        std::string size;
+        for (std::size_t n = schema.size() * 2; n; n >>= 7)
+            size += static_cast<char>((n & 0x7F) | (n >> 7 ? 0x80 : 0));
+        return std::string("Obj\1\4\26avro.schema", 17) + size + schema + "\24avro.codec" +
+               static_cast<char>(codec.size() * 2) + std::string(codec) + std::string(1, '\0') +
+               sync + std::string(blocks);
+    };
+    const std::string two = "\4\4\2\4" + sync;
+    table t({from_payload("a", t_int)}, "avro");
+    CHECK_EQ(decoding(t).decode(container("null", two + two)), "1|2|1|2");
+    CHECK_EQ(decoding(t).decode(container("null", "")), "-");
+    CHECK_EQ(decoding(t).decode(container("deflate", two)), bad("The container is compressed."));
+    CHECK_EQ(decoding(t).decode(container("null", "\4\4\2\4x123456789abcdef")),
+             bad("A block of the container is not followed by its mark."));
+    CHECK_EQ(decoding(t).decode("junk"), bad("The payload is not an object container."));
+    // The reader's names: an alias, and the default of a field that was not written.
+    table resolved({from_payload("b", t_int), from_payload("c", t_text)}, "avro");
+    resolved.option("avro_framing", "container").option("avro_schema", R"({"type": "record",
+        "name": "r", "fields": [{"name": "b", "type": "long", "aliases": ["a"]},
+                                {"name": "c", "type": "string", "default": "none"}]})");
+    CHECK_EQ(decoding(resolved).decode(container("null", two)), "1,none|2,none");
+}
+
+TEST(avro_schemas_are_checked)
+{
+    CHECK_EQ(schema_fault("\"int\""), "");
+    CHECK_EQ(schema_fault("int"), "");
+    CHECK_EQ(schema_fault("{\"type\": \"strin\"}"), "not an Avro schema: unknown type \"strin\"");
+    CHECK_EQ(schema_fault("[\"int\", [\"null\"]]"),
+             "not an Avro schema: a union stands within a union");
+    CHECK_EQ(schema_fault(R"({"type": "record", "name": "r"})"),
+             "not an Avro schema: record \"r\" has no fields");
+    CHECK_EQ(schema_fault(R"({"type": "fixed", "name": "f", "size": -1})"),
+             "not an Avro schema: fixed \"f\" has no size");
+    CHECK(schema_fault("{").starts_with("not an Avro schema: "));
+    CHECK_EQ(schema_fault(R"({"type": "record", "name": "a.r", "fields": [{"name": "x", "type":
+        {"type": "enum", "name": "e", "symbols": []}}, {"name": "y", "type": "a.e"},
+        {"name": "z", "type": "e"}]})"),
+             "");
+}
