@@ -26,9 +26,6 @@ CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.max_errors_in_a_row = 0
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.max_dead_letters = 'many') AS SELECT * FROM clicks;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.group_id = '') AS SELECT * FROM clicks;
 -- Not there yet: never taken and ignored.
-CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.key = 'user_id') AS SELECT * FROM clicks;
-CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.on_conflict = 'update') AS SELECT * FROM clicks;
-CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.delete_when = 'true') AS SELECT * FROM clicks;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.dead_letter_topic = 'x') AS SELECT * FROM clicks;
 
 -- Starts.

@@ -140,6 +140,41 @@ CREATE VIEW kafka.positions AS
     SELECT view, topic, partition, next_offset, leader_epoch FROM kafka.progress;
 GRANT SELECT ON kafka.positions TO PUBLIC;
 
+-- ---------------------------------------------------------------- aggregates, batch by batch (stream/)
+
+-- Finishes what is kept as n and sum, or as n, sum and sum of squares. In the queries of views.
+CREATE FUNCTION kafka.mean(n bigint, total bigint) RETURNS numeric
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN total::numeric / n::numeric;
+CREATE FUNCTION kafka.mean(n bigint, total numeric) RETURNS numeric
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN total / n::numeric;
+CREATE FUNCTION kafka.mean(n bigint, total float8) RETURNS float8
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN total / n::float8;
+CREATE FUNCTION kafka.mean(n bigint, total interval) RETURNS interval
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN total / n::float8;
+CREATE FUNCTION kafka.variance(n bigint, total numeric, squares numeric, sample boolean, root boolean)
+    RETURNS numeric
+    AS 'MODULE_PATHNAME', 'kafka_engine_variance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+-- The state of an aggregate, any: made by kafka.partial over a batch, merged by kafka.combine, finished
+-- by kafka.final. What its bytes say is believed: only superusers make one from text, as a restore does.
+CREATE TYPE kafka.state;
+CREATE FUNCTION kafka.state_in(cstring) RETURNS kafka.state
+    AS 'MODULE_PATHNAME', 'kafka_engine_state_in' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION kafka.state_out(kafka.state) RETURNS cstring
+    AS 'MODULE_PATHNAME', 'kafka_engine_state_out' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE TYPE kafka.state (INPUT = kafka.state_in, OUTPUT = kafka.state_out, STORAGE = extended);
+
+CREATE FUNCTION kafka.partial_step(internal, aggregate regprocedure, VARIADIC "any") RETURNS internal
+    AS 'MODULE_PATHNAME', 'kafka_engine_partial_step' LANGUAGE C PARALLEL SAFE;
+CREATE FUNCTION kafka.partial_end(internal) RETURNS kafka.state
+    AS 'MODULE_PATHNAME', 'kafka_engine_partial_end' LANGUAGE C PARALLEL SAFE;
+CREATE AGGREGATE kafka.partial(aggregate regprocedure, VARIADIC "any") (
+    SFUNC = kafka.partial_step, STYPE = internal, FINALFUNC = kafka.partial_end, PARALLEL = SAFE);
+CREATE FUNCTION kafka.combine(aggregate regprocedure, kafka.state, kafka.state) RETURNS kafka.state
+    AS 'MODULE_PATHNAME', 'kafka_engine_combine' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION kafka.final(aggregate regprocedure, kafka.state, result anyelement) RETURNS anyelement
+    AS 'MODULE_PATHNAME', 'kafka_engine_final' LANGUAGE C STABLE PARALLEL SAFE;
+
 -- ---------------------------------------------------------------- continuous views: ddl (stream/)
 
 -- Transactional, for the view's owner. to: the forms of the option kafka.start.

@@ -41,6 +41,10 @@ CALL taken('SELECT url, (SELECT max(id) FROM users) AS m FROM clicks');
 CALL taken('SELECT c.url, r.id FROM clicks c JOIN (WITH RECURSIVE r AS (SELECT 1 AS id UNION ALL SELECT id + 1 FROM r WHERE id < 3) SELECT id FROM r) r ON r.id = c.n');
 CALL taken('SELECT c.url, x.n FROM clicks c JOIN (SELECT 1 AS n UNION SELECT 2) x ON x.n = c.n');
 
+CALL taken('SELECT count(*) AS n FROM clicks');
+CALL taken('SELECT url, sum(n) AS n FROM clicks GROUP BY url');
+CALL taken('SELECT url FROM clicks GROUP BY url HAVING url > ''a''');
+
 -- No topic, or too many.
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT * FROM users;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT 1 AS one;
@@ -51,10 +55,6 @@ CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT c.url FROM clicks c
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS WITH c AS (SELECT * FROM clicks) SELECT a.url FROM c a JOIN c b USING (user_id);
 
 -- Aggregates and the like, at the top and below it.
-CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT count(*) AS n FROM clicks;
-CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT url, sum(n) AS n FROM clicks GROUP BY url;
-CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT url FROM clicks GROUP BY url;
-CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT url FROM clicks GROUP BY url HAVING url > 'a';
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT url, count(*) AS n FROM clicks GROUP BY ROLLUP (url);
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT s.n FROM (SELECT count(*) AS n FROM clicks) s;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS WITH c AS (SELECT max(n) AS n FROM clicks) SELECT n FROM c;

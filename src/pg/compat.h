@@ -47,6 +47,8 @@ extern "C" {
 
 namespace ke::pg {
 
+inline constexpr int server_major = PG_VERSION_NUM / 10000;
+
 // This process's place in the server's array of processes.
 inline int my_process_number()
 {
@@ -170,10 +172,21 @@ inline bool walk_query(Query* query, node_walker walker, void* context, int flag
 
 extern "C" {
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_proc.h"
 #include "utils/acl.h"
 }
 
 namespace ke::pg {
+
+// Whether a role may run a function.
+inline bool may_execute(Oid function, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+    return object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#else
+    return pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
 
 // Whether a role has these rights on a foreign server.
 inline AclResult server_aclcheck(Oid server, Oid role, AclMode rights)
@@ -183,6 +196,75 @@ inline AclResult server_aclcheck(Oid server, Oid role, AclMode rights)
 #else
     return pg_foreign_server_aclcheck(server, role, rights);
 #endif
+}
+
+} // namespace ke::pg
+
+extern "C" {
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_node.h"
+#include "parser/parse_relation.h"
+#include "utils/rel.h"
+}
+
+namespace ke::pg {
+
+using node_mutator = Node* (*)(Node*, void*);
+
+inline Node* mutate_expression(Node* node, node_mutator mutator, void* context)
+{
+#if PG_VERSION_NUM >= 160000
+    return expression_tree_mutator(node, mutator, context);
+#else
+    auto any = reinterpret_cast<void (*)()>(mutator);
+    return expression_tree_mutator(node, reinterpret_cast<Node* (*)()>(any), context);
+#endif
+}
+
+// Expressions of GROUP BY stand in the target list and HAVING themselves: 18 has references to an
+// entry of their own instead, the last of the range table.
+inline void flatten_groups(Query* query)
+{
+#if PG_VERSION_NUM >= 180000
+    if (!query->hasGroupRTE)
+        return;
+    query->targetList = reinterpret_cast<List*>(
+        flatten_group_exprs(nullptr, query, reinterpret_cast<Node*>(query->targetList)));
+    query->havingQual = flatten_group_exprs(nullptr, query, query->havingQual);
+    query->hasGroupRTE = false;
+    query->rtable = list_delete_last(query->rtable);
+#else
+    (void) query;
+#endif
+}
+
+// Columns of a table in FROM are read: rights are checked for them.
+inline void mark_selected(Query* query, RangeTblEntry* entry, AttrNumber column)
+{
+    const int bit = column - FirstLowInvalidHeapAttributeNumber;
+#if PG_VERSION_NUM >= 160000
+    RTEPermissionInfo* rights = getRTEPermissionInfo(query->rteperminfos, entry);
+    rights->selectedCols = bms_add_member(rights->selectedCols, bit);
+#else
+    (void) query;
+    entry->selectedCols = bms_add_member(entry->selectedCols, bit);
+#endif
+}
+
+// The range table of a query that reads one relation, all of its columns.
+inline void read_from(Query* query, Relation relation)
+{
+    ParseState* state = make_parsestate(nullptr);
+    (void) addRangeTableEntryForRelation(state, relation, AccessShareLock, nullptr, true, true);
+    query->rtable = state->p_rtable;
+#if PG_VERSION_NUM >= 160000
+    query->rteperminfos = state->p_rteperminfos;
+#endif
+    free_parsestate(state);
+    auto* entry = static_cast<RangeTblEntry*>(linitial(query->rtable));
+    for (int i = 1; i <= RelationGetNumberOfAttributes(relation); i++)
+        mark_selected(query, entry, static_cast<AttrNumber>(i));
 }
 
 } // namespace ke::pg

@@ -96,7 +96,9 @@ bool decodes_all(const share& s)
 {
     for (int attribute : s.view->plan.attributes) {
         int number = attribute + FirstLowInvalidHeapAttributeNumber;
-        if (number <= 0)
+        if (number < 0)
+            continue; // the order of arrival: made by the scan
+        if (number == 0)
             return false; // whole row: its columns may have changed
         auto at = static_cast<std::size_t>(number - 1);
         if (at >= s.feed->columns.cell_of_attribute.size() ||

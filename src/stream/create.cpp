@@ -1,33 +1,29 @@
-// CREATE MATERIALIZED VIEW ... WITH (kafka.continuous): a table with the query's columns (or, with
-// kafka.into, a view on the table fed), the hidden view that holds the query, and the registry row.
+// CREATE MATERIALIZED VIEW ... WITH (kafka.continuous): what the statement asks for, the relations that
+// come of it (relations, split, keyed), and the registry row.
 // Everything is judged before anything is made. Server's thread, in the user's transaction.
 #include "stream/ddl.h"
 
 extern "C" {
-#include "access/reloptions.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
-#include "catalog/toasting.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
-#include "commands/tablecmds.h"
-#include "commands/view.h"
 #include "foreign/foreign.h"
 #include "nodes/makefuncs.h"
-#include "parser/parser.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/varlena.h"
 }
 
 #include "pg/guard.h"
+#include "stream/keyed.h"
 #include "stream/options.h"
 #include "stream/query_check.h"
 #include "stream/registry.h"
+#include "stream/relations.h"
 #include "stream/shmem_layout.h"
+#include "stream/split.h"
 #include "stream/sql.h"
 #include "stream/start.h"
 #include "stream/target.h"
@@ -43,6 +39,9 @@ struct request {
     const char* start = nullptr; // as given; null: the topic table's default, else earliest
     const char* into = nullptr;
     const char* group = nullptr;
+    const char* key = nullptr;
+    const char* on_conflict = nullptr;
+    const char* delete_when = nullptr;
     const char* paused = nullptr; // why, or null
 };
 
@@ -53,7 +52,16 @@ struct made_view {
     Oid topic_table;
     Oid target;
     int columns;
-    std::int16_t* attributes; // of target, for each column
+    std::int16_t* attributes; // of target, for each column that is stored
+};
+
+// The query, judged.
+struct judged {
+    List* shown;        // ColumnDefs of what the user sees
+    List* stored;       // ... of what is stored
+    split_query parts;  // without aggregates: partial is the query
+    bool grouped;
+    keying keys;        // of rows that are no groups
 };
 
 void keep_option(request* r, DefElem* d, const char* value)
@@ -69,6 +77,12 @@ void keep_option(request* r, DefElem* d, const char* value)
     } else {
         if (strcmp(d->defname, "group_id") == 0)
             r->group = value;
+        else if (strcmp(d->defname, "key") == 0)
+            r->key = value;
+        else if (strcmp(d->defname, "on_conflict") == 0)
+            r->on_conflict = value;
+        else if (strcmp(d->defname, "delete_when") == 0)
+            r->delete_when = value;
         r->names = lappend(r->names, makeString(d->defname));
         r->values = lappend(r->values, makeString(pstrdup(value)));
     }
@@ -148,127 +162,6 @@ void name_columns(Query* query, List* names)
     if (name)
         ereport(ERROR,
                 (errcode(ERRCODE_SYNTAX_ERROR), errmsg("too many column names were specified")));
-}
-
-// Column definitions of the query's result.
-List* column_definitions(Query* query)
-{
-    List* columns = NIL;
-    ListCell* lc;
-    foreach (lc, query->targetList) {
-        TargetEntry* e = lfirst_node(TargetEntry, lc);
-        if (e->resjunk)
-            continue;
-        Node* expr = reinterpret_cast<Node*>(e->expr);
-        ColumnDef* c = makeColumnDef(e->resname, exprType(expr), exprTypmod(expr),
-                                     exprCollation(expr));
-        if (type_is_collatable(exprType(expr)) && !OidIsValid(c->collOid))
-            ereport(ERROR,
-                    (errcode(ERRCODE_INDETERMINATE_COLLATION),
-                     errmsg("no collation was derived for column \"%s\" with collatable type %s",
-                            c->colname, format_type_be(exprType(expr))),
-                     errhint("Use the COLLATE clause to set the collation explicitly.")));
-        columns = lappend(columns, c);
-    }
-    if (columns == NIL)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-                        errmsg("a continuous view must have at least one column")));
-    return columns;
-}
-
-// ------------------------------------------------------------------ relations
-
-// The table that is the view, as CREATE TABLE AS makes one.
-ObjectAddress make_table(IntoClause* into, List* columns)
-{
-    CreateStmt* create = makeNode(CreateStmt);
-    create->relation = into->rel;
-    create->tableElts = columns;
-    create->options = into->options;
-    create->oncommit = ONCOMMIT_NOOP;
-    create->tablespacename = into->tableSpaceName;
-    create->accessMethod = into->accessMethod;
-    ObjectAddress address = DefineRelation(create, RELKIND_RELATION, InvalidOid, nullptr, nullptr);
-    CommandCounterIncrement();
-
-    static char toast_prefix[] = "toast";
-    static char* namespaces[] = {toast_prefix, nullptr};
-    Datum toast = transformRelOptions(Datum(0), create->options, "toast", namespaces, true, false);
-    (void) heap_reloptions(RELKIND_TOASTVALUE, toast, true);
-    NewRelationCreateToastTable(address.objectId, toast);
-    return address;
-}
-
-// With kafka.into: an ordinary view on the table fed, with the columns that are fed.
-ObjectAddress make_view_on(Oid target, IntoClause* into, const made_view& v)
-{
-    if (into->options != NIL || into->tableSpaceName || into->accessMethod)
-        ereport(ERROR,
-                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                 errmsg("storage options cannot be given together with \"kafka.into\""),
-                 errhint("Set them on the table \"%s\" itself.", get_rel_name(target))));
-    StringInfoData text;
-    initStringInfo(&text);
-    appendStringInfoString(&text, "SELECT ");
-    for (int i = 0; i < v.columns; i++)
-        appendStringInfo(&text, "%s%s", i ? ", " : "",
-                         quote_identifier(get_attname(target, v.attributes[i], false)));
-    appendStringInfo(&text, " FROM %s",
-                     quote_qualified_identifier(get_namespace_name(get_rel_namespace(target)),
-                                                get_rel_name(target)));
-    ViewStmt* view = makeNode(ViewStmt);
-    view->view = into->rel;
-    view->query = linitial_node(RawStmt, raw_parser(text.data, RAW_PARSE_DEFAULT))->stmt;
-    view->withCheckOption = NO_CHECK_OPTION;
-    ObjectAddress address = DefineView(view, text.data, 0, 0);
-    CommandCounterIncrement();
-    return address;
-}
-
-// The view that holds the query: in schema kafka, where users cannot create, hence as a superuser,
-// for the owner.
-Oid make_hidden_view(Query* query, List* columns, Oid view, Oid owner)
-{
-    privileged who = begin_privileged();
-    Oid schema = get_namespace_oid("kafka", false);
-    CreateStmt* create = makeNode(CreateStmt);
-    create->relation =
-        makeRangeVar(pstrdup("kafka"),
-                     ChooseRelationName("q", get_rel_name(view), psprintf("%u", view), schema, false),
-                     -1);
-    create->tableElts = columns;
-    create->oncommit = ONCOMMIT_NOOP;
-    ObjectAddress hidden = DefineRelation(create, RELKIND_VIEW, owner, nullptr, nullptr);
-    CommandCounterIncrement();
-    StoreViewQuery(hidden.objectId, query, false);
-    CommandCounterIncrement();
-    end_privileged(who);
-    return hidden.objectId;
-}
-
-// The table named by kafka.into, locked.
-Oid open_target(const char* name)
-{
-    List* names = textToQualifiedNameList(cstring_to_text(name));
-    return RangeVarGetRelid(makeRangeVarFromNameList(names), RowExclusiveLock, false);
-}
-
-List* names_of(List* columns)
-{
-    List* names = NIL;
-    ListCell* lc;
-    foreach (lc, columns)
-        names = lappend(names, makeString(lfirst_node(ColumnDef, lc)->colname));
-    return names;
-}
-
-List* types_of(List* columns)
-{
-    List* types = NIL;
-    ListCell* lc;
-    foreach (lc, columns)
-        types = lappend_oid(types, lfirst_node(ColumnDef, lc)->typeName->typeOid);
-    return types;
 }
 
 // ------------------------------------------------------------------ the registry
@@ -357,24 +250,109 @@ bool exists_already(CreateTableAsStmt* stmt)
     return true;
 }
 
-// v and what feeds it; dependencies go one way, from v to the query.
-void make_relations(made_view* v, const request& r, IntoClause* into, Query* query, List* columns)
+// ------------------------------------------------------------------ v and what feeds it
+
+judged judge(Query* query, Oid topic_table, const request& r)
 {
-    v->columns = list_length(columns);
-    v->attributes = static_cast<std::int16_t*>(palloc(sizeof(std::int16_t) * v->columns));
-    if (r.into) {
-        v->target = open_target(r.into);
-        check_target(v->target);
-        match_columns(v->target, names_of(columns), types_of(columns), v->attributes);
-        check_insert_right(v->target, v->attributes, v->columns, GetUserId());
-        v->view = make_view_on(v->target, into, *v);
+    judged j{};
+    j.shown = column_definitions(query);
+    j.grouped = is_grouped(query);
+    j.keys = judge_keying(query, r.key, r.on_conflict, r.delete_when);
+    if (j.grouped)
+        j.parts = split(query);
+    else
+        j.parts.partial = static_cast<Query*>(copyObjectImpl(query));
+    j.stored = column_definitions(j.parts.partial);
+    if (j.keys.how == conflict::update || j.keys.how == conflict::nothing)
+        add_hidden_columns(j.parts.partial, topic_table, j.keys);
+    return j;
+}
+
+// Names of columns of the target, for those of the query.
+List* target_names(const made_view& v, const judged& j, List* names)
+{
+    List* found = NIL;
+    ListCell *name, *column;
+    foreach (name, names)
+        foreach (column, j.stored)
+            if (strcmp(lfirst_node(ColumnDef, column)->colname, strVal(lfirst(name))) == 0)
+                found = lappend(found, makeString(get_attname(
+                                           v.target, v.attributes[foreach_current_index(column)],
+                                           false)));
+    return found;
+}
+
+void feed_existing(made_view* v, const request& r, IntoClause* into, const judged& j)
+{
+    if (j.parts.final)
+        ereport(ERROR,
+                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                 errmsg("a table cannot be fed with what has to be finished from states"),
+                 errdetail("With \"kafka.into\" every column must be one of GROUP BY or an aggregate "
+                           "that is merged as it is (count, sum, min, max, bool_and, ...), and "
+                           "there is no HAVING."),
+                 errhint("Leave kafka.into out, or select the sums and counts, and compute from them "
+                         "in an ordinary view.")));
+    if (j.grouped && j.parts.keys == NIL)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("\"kafka.into\" needs GROUP BY in a query with aggregates"),
+                        errhint("Leave kafka.into out.")));
+    v->target = open_target(r.into);
+    check_target(v->target);
+    match_columns(v->target, names_of(j.stored), types_of(j.stored), v->attributes);
+    check_feed_rights(v->target, v->attributes, v->columns, GetUserId(),
+                      j.keys.how != conflict::error, j.keys.delete_when != nullptr);
+    List* keys = j.grouped ? j.parts.keys : j.keys.names;
+    if (keys != NIL)
+        find_or_make_index(v->target, target_names(*v, j, keys), j.grouped);
+    v->view = make_view_on(v->target, into, v->attributes, v->columns);
+}
+
+// Groups are written over and over: room on the page for a row's new version.
+void leave_room(IntoClause* into)
+{
+    ListCell* lc;
+    foreach (lc, into->options)
+        if (strcmp(lfirst_node(DefElem, lc)->defname, "fillfactor") == 0)
+            return;
+    into->options = lappend(into->options, makeDefElem(pstrdup("fillfactor"),
+                                                       reinterpret_cast<Node*>(makeInteger(70)), -1));
+}
+
+void make_own(made_view* v, IntoClause* into, const judged& j)
+{
+    List* stored = static_cast<List*>(copyObjectImpl(j.stored));
+    if (j.parts.final) {
+        v->target = make_state_table(into->rel->relname, stored, GetUserId());
+        complete_final(j.parts.final, v->target);
+        v->view = make_final_view(into, static_cast<List*>(copyObjectImpl(j.shown)), j.parts.final);
     } else {
-        v->view = make_table(into, static_cast<List*>(copyObjectImpl(columns)));
+        if (j.grouped)
+            leave_room(into);
+        v->view = make_table(into, stored);
         v->target = v->view.objectId;
-        for (int i = 0; i < v->columns; i++)
-            v->attributes[i] = static_cast<std::int16_t>(i + 1);
     }
-    v->query = make_hidden_view(query, columns, v->view.objectId, GetUserId());
+    for (int i = 0; i < v->columns; i++)
+        v->attributes[i] = static_cast<std::int16_t>(i + 1);
+    if (j.grouped)
+        make_group_index(v->target, j.parts.keys);
+    if (j.grouped && j.parts.keys == NIL)
+        make_one_row(v->target, j.parts.zeros);
+    if (j.keys.names != NIL)
+        make_primary_key(v->target, j.keys.names);
+}
+
+// Dependencies go one way, from v to the query.
+void make_relations(made_view* v, const request& r, IntoClause* into, const judged& j)
+{
+    v->columns = list_length(j.stored);
+    v->attributes = static_cast<std::int16_t*>(palloc(sizeof(std::int16_t) * v->columns));
+    if (r.into)
+        feed_existing(v, r, into, j);
+    else
+        make_own(v, into, j);
+    v->query = make_hidden_view(j.parts.partial, column_definitions(j.parts.partial), v->view.objectId,
+                                GetUserId());
     ObjectAddress hidden;
     ObjectAddressSet(hidden, RelationRelationId, v->query);
     recordDependencyOn(&v->view, &hidden, DEPENDENCY_NORMAL);
@@ -418,7 +396,7 @@ ObjectAddress create_continuous_view(CreateTableAsStmt* stmt, const char* query_
     v.topic_table = check_query(query);
     check_rights_of(stmt->query, nullptr);
     check_server_right(v.topic_table);
-    List* columns = column_definitions(query);
+    judged j = judge(query, v.topic_table, r);
     if (!r.start)
         r.start = default_of(v.topic_table, "start");
     if (!r.start)
@@ -427,7 +405,7 @@ ObjectAddress create_continuous_view(CreateTableAsStmt* stmt, const char* query_
         r.group = default_group(stmt->into->rel);
     start_positions start = resolve_start(v.topic_table, GetUserId(), r.start, r.group);
 
-    make_relations(&v, r, stmt->into, query, columns);
+    make_relations(&v, r, stmt->into, j);
     register_view(v, r, start);
     notify_at_commit();
     return v.view;

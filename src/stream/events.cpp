@@ -52,6 +52,7 @@ bool has_our_options(Node* node)
 struct gone_view {
     Oid view;
     Oid query;
+    Oid states; // InvalidOid: the view is its own table, or feeds the user's
 };
 
 // The views among what was dropped; their rows go from all our tables.
@@ -60,15 +61,17 @@ List* forget_views()
     MemoryContext outer = CurrentMemoryContext;
     spi_stretch spi;
     spi.begin();
-    std::uint64_t n = run("SELECT r.view::oid, r.query::oid FROM kafka.registry r"
+    std::uint64_t n = run("SELECT r.view::oid, r.query::oid, t.oid FROM kafka.registry r"
                           " JOIN pg_event_trigger_dropped_objects() d ON d.objid = r.view"
+                          " LEFT JOIN pg_class t ON t.oid = r.target"
+                          " AND t.relnamespace = 'kafka'::regnamespace"
                           " WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0",
                           {});
     List* gone = NIL;
     MemoryContext inner = MemoryContextSwitchTo(outer);
     for (std::uint64_t i = 0; i < n; i++) {
         auto* g = static_cast<gone_view*>(palloc(sizeof(gone_view)));
-        *g = {oid_field(i, 1), oid_field(i, 2)};
+        *g = {oid_field(i, 1), oid_field(i, 2), oid_field(i, 3)};
         gone = lappend(gone, g);
     }
     MemoryContextSwitchTo(inner);
@@ -100,28 +103,30 @@ DropBehavior behavior_of(Node* node)
     return DROP_RESTRICT;
 }
 
-// Nobody sees the hidden view go: it is part of the view.
-void drop_hidden(Oid query, DropBehavior behavior)
+// Nobody sees the hidden view and the table of states go: they are part of the view.
+void drop_hidden(Oid relation, DropBehavior behavior)
 {
-    if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(query)))
+    if (!OidIsValid(relation) || !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
         return;
     privileged who = begin_privileged();
-    LockRelationOid(query, AccessExclusiveLock);
+    LockRelationOid(relation, AccessExclusiveLock);
     ObjectAddress address;
-    ObjectAddressSet(address, RelationRelationId, query);
+    ObjectAddressSet(address, RelationRelationId, relation);
     performDeletion(&address, behavior, PERFORM_DELETION_INTERNAL);
     end_privileged(who);
 }
 
 // ------------------------------------------------------------------ ddl_command_end
 
-// Hidden views belong to whom their views belong, since the query runs as that role.
+// Hidden views and tables of states belong to whom their views belong, since the query runs as that
+// role.
 void follow_owners()
 {
     spi_stretch spi;
     spi.begin();
     std::uint64_t n = run("SELECT q.oid, v.relowner FROM kafka.registry r"
                           " JOIN pg_class v ON v.oid = r.view JOIN pg_class q ON q.oid = r.query"
+                          " OR q.oid = r.target AND q.relnamespace = 'kafka'::regnamespace"
                           " WHERE v.relowner <> q.relowner ORDER BY q.oid",
                           {});
     for (std::uint64_t i = 0; i < n; i++) {
@@ -253,9 +258,11 @@ KE_FUNCTION(kafka_engine_on_drop)
         PG_RETURN_NULL();
     List* gone = ke::stream::forget_views();
     ListCell* lc;
-    foreach (lc, gone)
-        ke::stream::drop_hidden(static_cast<ke::stream::gone_view*>(lfirst(lc))->query,
-                                ke::stream::behavior_of(node));
+    foreach (lc, gone) {
+        auto* g = static_cast<ke::stream::gone_view*>(lfirst(lc));
+        ke::stream::drop_hidden(g->query, ke::stream::behavior_of(node));
+        ke::stream::drop_hidden(g->states, ke::stream::behavior_of(node));
+    }
     if (gone != NIL)
         ke::stream::notify_at_commit();
     PG_RETURN_NULL();

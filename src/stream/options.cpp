@@ -28,6 +28,10 @@ const option_row table[] = {
     {"continuous", boolean, "true", "", false, anew, "makes the view a continuous one"},
     {"start", text, "earliest", "", false, seek, "where to start reading"},
     {"into", text, "", "", false, anew, "an existing table to feed"},
+    {"key", text, "", "", false, anew, "columns that identify a row"},
+    {"on_conflict", choice, "error", "error nothing update merge", false, anew,
+     "what to do with a row whose key is there"},
+    {"delete_when", text, "", "", false, anew, "a condition: such a row deletes its key"},
     {"paused", boolean, "false", "", false, pause, "create without starting"},
     {"group_id", text, "<database>.<schema>.<view>", "", true, "",
      "Kafka group to which positions are mirrored"},
@@ -52,9 +56,6 @@ struct absent_row {
     std::string_view hint;
 };
 const absent_row absent[] = {
-    {"key", "Create a unique index or constraint on the view after it has been created."},
-    {"on_conflict", "Feed a table without a unique constraint, or let the query filter."},
-    {"delete_when", "Let the query select a column that marks deleted rows."},
     {"dead_letter_topic", "Bad records are in kafka.dead_letters."},
 };
 
@@ -182,6 +183,12 @@ void apply(view_options& v, std::string_view name, const std::string& value)
         v.on_gap = value;
     else if (name == "group_id")
         v.group_id = value;
+    else if (name == "key")
+        v.key = value;
+    else if (name == "on_conflict")
+        v.on_conflict = value;
+    else if (name == "delete_when")
+        v.delete_when = value;
 }
 
 } // namespace

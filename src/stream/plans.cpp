@@ -20,6 +20,7 @@ extern "C" {
 #include <utility>
 
 #include "stream/serving.h"
+#include "stream/statements.h"
 
 namespace ke::stream {
 
@@ -133,16 +134,20 @@ bool lock_relations(const std::vector<const registered_view*>& views, std::vecto
 bool plan_view(served_view& v)
 {
     // A kept plan looks its names up again when something changed: another table may have the target's.
-    std::string sql = insert_statement(v.is);
-    if (v.plan.plan && v.plan.sql != sql) {
-        SPIPlanPtr old = std::exchange(v.plan.plan, nullptr);
-        pg::call([&] { SPI_freeplan(old); });
-    }
+    const apply_statements now = statements_of(v.is);
+    std::string sql = now.deletes + now.stores;
+    if (v.plan.plan && v.plan.sql != sql)
+        for (SPIPlanPtr* kept : {&v.plan.deletes, &v.plan.plan})
+            if (SPIPlanPtr old = std::exchange(*kept, nullptr))
+                pg::call([&] { SPI_freeplan(old); });
     if (!v.plan.plan) {
-        v.plan.plan = pg::call([&] { return make_plan(v.is, sql.c_str()); });
+        if (!now.deletes.empty() && !v.plan.deletes)
+            v.plan.deletes = pg::call([&] { return make_plan(v.is, now.deletes.c_str()); });
+        v.plan.plan = pg::call([&] { return make_plan(v.is, now.stores.c_str()); });
         v.plan.sql = std::move(sql);
         v.plan.generation = -1;
     }
+    // What the deletes read is read by the other plan too.
     int generation = v.plan.generation;
     attributes_seen seen =
         pg::call([&] { return see_attributes(v.is, v.plan.plan, &generation); });
@@ -189,11 +194,16 @@ std::int64_t run_plan(served_view& v, topic::batch& rows)
     return pg::call([&]() -> std::int64_t {
         owner_scope before = become_owner(v.is);
         SPI_connect();
-        int code = SPI_execute_plan(v.plan.plan, nullptr, nullptr, false, 0);
-        if (code < 0)
-            elog(ERROR, "could not run the plan of view \"%s\": %s", v.is.name.c_str(),
-                 SPI_result_code_string(code));
-        std::int64_t stored = static_cast<std::int64_t>(SPI_processed);
+        std::int64_t stored = 0;
+        for (SPIPlanPtr plan : {v.plan.deletes, v.plan.plan}) {
+            if (!plan)
+                continue;
+            int code = SPI_execute_plan(plan, nullptr, nullptr, false, 0);
+            if (code < 0)
+                elog(ERROR, "could not run the plan of view \"%s\": %s", v.is.name.c_str(),
+                     SPI_result_code_string(code));
+            stored += static_cast<std::int64_t>(SPI_processed);
+        }
         SPI_finish();
         become_self(before);
         return stored;
@@ -220,10 +230,11 @@ void check_usage(Oid server, Oid role)
 
 void free_plan(kept_plan& p)
 {
-    SPIPlanPtr plan = p.plan;
+    SPIPlanPtr plans[] = {p.deletes, p.plan};
     p = kept_plan{};
-    if (plan)
-        pg::call([&] { SPI_freeplan(plan); });
+    for (SPIPlanPtr plan : plans)
+        if (plan)
+            pg::call([&] { SPI_freeplan(plan); });
 }
 
 } // namespace ke::stream

@@ -205,19 +205,28 @@ const shape_row shapes[] = {
      "Make one view for each part, all with kafka.into the same table."},
     {[](const Query* q) { return q->groupingSets != NIL; }, "GROUPING SETS, CUBE or ROLLUP",
      "Store the rows, and aggregate in an ordinary view on them."},
-    {[](const Query* q) { return q->hasAggs; }, "an aggregate",
-     "Aggregates are not supported yet: store the rows, and aggregate in an ordinary view on them."},
-    {[](const Query* q) { return q->groupClause != NIL || q->havingQual != nullptr; },
-     "GROUP BY or HAVING",
-     "Aggregates are not supported yet: store the rows, and aggregate in an ordinary view on them."},
     {[](const Query* q) { return q->hasWindowFuncs; }, "a window function",
      "Store the rows, and use the window function in an ordinary view on them."},
+    {[](const Query* q) { return q->hasDistinctOn; }, "DISTINCT ON",
+     "Give the view kafka.key, with kafka.on_conflict 'nothing' for the first row of each key, or "
+     "'update' for the newest."},
     {[](const Query* q) { return q->distinctClause != NIL; }, "DISTINCT",
-     "Store the rows, and use DISTINCT in an ordinary view on them."},
+     "Use GROUP BY on the same columns."},
     {[](const Query* q) { return q->hasForUpdate; }, "FOR UPDATE or FOR SHARE",
      "Leave the locking clause out."},
     {[](const Query* q) { return q->limitCount != nullptr || q->limitOffset != nullptr; },
      "LIMIT or OFFSET", "Use a condition in WHERE, on _offset or _timestamp for instance."},
+};
+
+// Batches are merged in the view's own table: not on the way to a query above.
+const shape_row inner_shapes[] = {
+    {[](const Query* q) { return q->hasAggs; }, "an aggregate",
+     "Aggregate in the view's own query, without a query around it; put what is computed from it into "
+     "an ordinary view."},
+    {[](const Query* q) { return q->groupClause != NIL || q->havingQual != nullptr; },
+     "GROUP BY or HAVING",
+     "Group in the view's own query, without a query around it; put what is computed from it into an "
+     "ordinary view."},
 };
 
 void check_path(const level&, bool top);
@@ -317,6 +326,9 @@ void check_path(const level& at, bool top)
     Query* q = at.query;
     for (const shape_row& s : shapes)
         if (s.is(q))
+            refuse(s.what, at.where, s.hint);
+    for (const shape_row& s : inner_shapes)
+        if (!top && s.is(q))
             refuse(s.what, at.where, s.hint);
     if (top && q->sortClause != NIL)
         refuse("ORDER BY", at.where, "A table has no order: use ORDER BY when reading the view.");

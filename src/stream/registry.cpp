@@ -13,7 +13,6 @@ extern "C" {
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/ruleutils.h"
 }
 
 #include "pg/guard.h"
@@ -165,15 +164,6 @@ registered_view make_view(const plain_row& r)
     return v;
 }
 
-char* qualified_name(Oid relid)
-{
-    char* name = get_rel_name(relid);
-    if (!name)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-                        errmsg("relation with OID %u does not exist", relid)));
-    return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
-}
-
 } // namespace
 
 bool registry_exists()
@@ -191,27 +181,6 @@ std::vector<registered_view> load_registry()
     for (std::uint64_t i = 0; i < all.count; i++)
         views.push_back(make_view(all.rows[i]));
     return views;
-}
-
-std::string insert_statement(const registered_view& v)
-{
-    const std::int16_t* columns = v.target_columns.data();
-    int count = static_cast<int>(v.target_columns.size());
-    char* text = pg::call([&] {
-        StringInfoData into, from;
-        initStringInfo(&into);
-        initStringInfo(&from);
-        for (int i = 0; i < count; i++) {
-            const char* comma = i ? ", " : "";
-            appendStringInfo(&into, "%s%s", comma,
-                             quote_identifier(get_attname(v.target, columns[i], false)));
-            appendStringInfo(&from, "%s%s", comma,
-                             quote_identifier(get_attname(v.query, AttrNumber(i + 1), false)));
-        }
-        return psprintf("INSERT INTO %s (%s) SELECT %s FROM %s", qualified_name(v.target),
-                        into.data, from.data, qualified_name(v.query));
-    });
-    return text;
 }
 
 } // namespace ke::stream

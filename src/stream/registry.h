@@ -25,6 +25,7 @@ struct view_options {
     std::int64_t max_dead_letters = 1000000;
     std::string on_gap;   // stop, earliest, latest
     std::string group_id;
+    std::string key, on_conflict, delete_when; // as given; "": not
 };
 
 struct registered_view {
@@ -56,10 +57,6 @@ bool registry_exists();
 
 // All views of this database, by OID. Inside a transaction; uses SPI. Throws pg_error, fault_error.
 std::vector<registered_view> load_registry();
-
-// What feeds a view's target from its query, with the names that the columns have now; both tables
-// are locked by the caller. Throws pg_error (e.g. a column was dropped).
-std::string insert_statement(const registered_view&);
 
 // Who commits what when a view is paused, rewound or dropped: kafka.pause and kafka.seek lock the hidden
 // view against batches (EXCLUSIVE; a batch takes ROW SHARE), the registry row, then all progress rows

@@ -55,8 +55,9 @@ struct position {
     std::int32_t epoch = -1;
 };
 
-// The kept plan of a view's insert statement, and the topic's attributes that it reads.
+// The kept plans of a view's statements, and the topic's attributes that it reads.
 struct kept_plan {
+    SPIPlanPtr deletes = nullptr; // run before it; null: none
     SPIPlanPtr plan = nullptr;
     std::string sql;             // its text: made anew where relations or columns have other names now
     int generation = -1;         // of the cached plan that `attributes` were taken from

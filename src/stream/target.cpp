@@ -56,7 +56,7 @@ void check_one(Oid relid)
         refuse(name, "a temporary table");
     if (c->relpersistence == RELPERSISTENCE_UNLOGGED)
         refuse(name, "an unlogged table, which a crash would empty while the positions stay");
-    if (IsSystemClass(relid, c) || c->relnamespace == get_namespace_oid("kafka", true))
+    if (IsSystemClass(relid, c))
         refuse(name, "a catalog");
     ReleaseSysCache(tuple);
 }
@@ -119,13 +119,27 @@ void match_columns(Oid target, List* names, List* types, std::int16_t* attribute
     }
 }
 
-void check_insert_right(Oid target, const std::int16_t* attributes, int count, Oid role)
+static void check_right(Oid target, const std::int16_t* attributes, int count, Oid role, AclMode right)
 {
-    if (pg_class_aclcheck(target, role, ACL_INSERT) == ACLCHECK_OK)
+    if (pg_class_aclcheck(target, role, right) == ACLCHECK_OK)
         return;
+    if (right == ACL_DELETE)
+        aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(target));
     for (int i = 0; i < count; i++)
-        if (pg_attribute_aclcheck(target, attributes[i], role, ACL_INSERT) != ACLCHECK_OK)
+        if (pg_attribute_aclcheck(target, attributes[i], role, right) != ACLCHECK_OK)
             aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(target));
+}
+
+void check_feed_rights(Oid target, const std::int16_t* attributes, int count, Oid role, bool updates,
+                       bool deletes)
+{
+    check_right(target, attributes, count, role, ACL_INSERT);
+    if (updates || deletes)
+        check_right(target, attributes, count, role, ACL_SELECT); // old values, keys
+    if (updates)
+        check_right(target, attributes, count, role, ACL_UPDATE);
+    if (deletes)
+        check_right(target, attributes, count, role, ACL_DELETE);
 }
 
 } // namespace ke::stream

@@ -24,7 +24,9 @@ void match_columns(Oid target, List* names, List* types, std::int16_t* attribute
 // Whether a column takes what the query gives; raises if not.
 void check_column(Oid target, const FormData_pg_attribute*, Oid type);
 
-// Whether the role may insert into these columns; raises if not.
-void check_insert_right(Oid target, const std::int16_t* attributes, int count, Oid role);
+// Whether the role may insert into these columns, and where asked for update them and delete rows;
+// raises if not.
+void check_feed_rights(Oid target, const std::int16_t* attributes, int count, Oid role, bool updates,
+                       bool deletes);
 
 } // namespace ke::stream

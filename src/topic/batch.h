@@ -35,6 +35,8 @@ struct batch {
     std::vector<std::vector<message_offset>> floors;
     std::vector<std::uint32_t> left_out; // numbers of messages, ascending (rejected ones)
 
+    // A row's ctid is its place in the order in which a scan of the batch returns rows.
+
     // Filled by the scan: the number of the message whose row was returned last.
     std::uint32_t at_message = 0;
     bool rescanned = false; // the messages were gone through more than once
@@ -65,6 +67,7 @@ struct batch_cursor {
     std::uint32_t row;         // of the message, to be returned next
     std::uint32_t rows;        // of the message; 0: not begun
     std::size_t left_out;      // into the batch's
+    std::uint64_t returned;    // rows so far: the next one's place in the order of arrival
 
     const decode::rows& chunk_rows() const { return source->chunks[chunk]->rows; }
     const decode::message_ref& at() const { return chunk_rows().messages[message]; }

@@ -111,6 +111,10 @@ bool next_of_batch(scan_state* scan, TupleTableSlot* slot)
     }
     b.at_message = c.chunk_first + c.message;
     store_row(scan->maker, *b.chunks[c.chunk], c.row++, slot);
+    // ctid: the order of arrival, for keyed views (stream/keyed.cpp). 48 bits, compared as one number.
+    ItemPointerSet(&slot->tts_tid, static_cast<BlockNumber>(c.returned >> 16),
+                   static_cast<OffsetNumber>(c.returned & 0xffff));
+    c.returned++;
     return true;
 }
 

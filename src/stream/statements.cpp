@@ -1,0 +1,273 @@
+// How rows get into a view's table. Four shapes: a plain INSERT; groups merged by ON CONFLICT; keyed rows
+// of which the newest wins, or the first ("Views that merge" in src/README.md). Rows are sorted by key
+// wherever they meet rows that are there, so that two workers take row locks in one order.
+#include "stream/statements.h"
+
+extern "C" {
+#include "access/table.h"
+#include "optimizer/tlist.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+}
+
+#include "pg/guard.h"
+#include "stream/aggregates.h"
+#include "stream/keyed.h"
+
+namespace ke::stream {
+
+namespace {
+
+// A column that is stored.
+struct column {
+    const char* target; // quoted
+    const char* source; // in the hidden query, quoted
+    const char* value;  // source, cast to the target's type where it has another
+    bool key;
+    merge how; // of groups
+    Oid aggregate;
+};
+
+struct shape {
+    const char *target, *source; // qualified
+    int count;
+    column* columns;
+    bool grouped;
+    conflict how;
+    const char *arrival, *deletes; // quoted, or null
+};
+
+const char* qualified_name(Oid relid)
+{
+    char* name = get_rel_name(relid);
+    if (!name)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("relation with OID %u does not exist", relid)));
+    return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
+}
+
+const char* quoted_column(Oid relid, int number)
+{
+    return quote_identifier(get_attname(relid, static_cast<AttrNumber>(number), false));
+}
+
+const char* value_of_type(const char* source, Oid query, int number, Oid target, int attribute)
+{
+    Oid wanted = get_atttype(target, static_cast<AttrNumber>(attribute));
+    if (get_atttype(query, static_cast<AttrNumber>(number)) == wanted)
+        return source;
+    return psprintf("CAST(%s AS %s)", source, format_type_be_qualified(wanted));
+}
+
+bool groups_by(const Query* q, const TargetEntry* t)
+{
+    ListCell* lc;
+    foreach (lc, q->groupClause)
+        if (t->ressortgroupref &&
+            lfirst_node(SortGroupClause, lc)->tleSortGroupRef == t->ressortgroupref)
+            return true;
+    return false;
+}
+
+void look_at_groups(shape* s, const Query* q)
+{
+    for (int i = 0; i < s->count; i++) {
+        auto* t = list_nth_node(TargetEntry, q->targetList, i);
+        column& c = s->columns[i];
+        c.key = groups_by(q, t);
+        c.how = c.key                  ? merge::key
+                : IsA(t->expr, Aggref) ? merge_of(castNode(Aggref, t->expr), &c.aggregate)
+                                       : merge::newest;
+    }
+}
+
+void look_at_keys(shape* s, Oid query, List* names)
+{
+    ListCell* lc;
+    foreach (lc, names)
+        for (int i = 0; i < s->count; i++)
+            if (strcmp(get_attname(query, static_cast<AttrNumber>(i + 1), false),
+                       strVal(lfirst(lc))) == 0)
+                s->columns[i].key = true;
+}
+
+struct plain_view { // what is needed of a registered_view
+    Oid query, target;
+    const std::int16_t* attributes;
+    int count;
+    const char *key, *on_conflict, *delete_when; // "": not given
+};
+
+shape shape_of(const plain_view& v)
+{
+    shape s{qualified_name(v.target), qualified_name(v.query), v.count};
+    s.columns = static_cast<column*>(palloc0(sizeof(column) * v.count));
+    for (int i = 0; i < v.count; i++) {
+        column& c = s.columns[i];
+        c.target = quoted_column(v.target, v.attributes[i]);
+        c.source = quoted_column(v.query, i + 1);
+        c.value = value_of_type(c.source, v.query, i + 1, v.target, v.attributes[i]);
+    }
+    Relation rel = table_open(v.query, NoLock);
+    const Query* q = get_view_query(rel);
+    s.grouped = q->groupClause != NIL || q->hasAggs;
+    if (s.grouped)
+        look_at_groups(&s, q);
+    table_close(rel, NoLock);
+    if (s.grouped)
+        return s;
+    s.how = *v.on_conflict  ? conflict_of(v.on_conflict)
+            : *v.delete_when ? conflict::update
+                             : conflict::error;
+    if (s.how == conflict::error)
+        return s;
+    look_at_keys(&s, v.query, key_names(v.key));
+    s.arrival = quoted_column(v.query, v.count + 1);
+    s.deletes = *v.delete_when ? quoted_column(v.query, v.count + 2) : nullptr;
+    return s;
+}
+
+// ------------------------------------------------------------------ pieces
+
+enum class which : std::uint8_t { all, keys, others };
+
+template <class F>
+char* join(const shape& s, which w, const char* between, F&& text)
+{
+    StringInfoData out;
+    initStringInfo(&out);
+    for (int i = 0; i < s.count; i++) {
+        const column& c = s.columns[i];
+        if ((w == which::keys && !c.key) || (w == which::others && c.key))
+            continue;
+        appendStringInfo(&out, "%s%s", out.len ? between : "", text(c));
+    }
+    return out.data;
+}
+
+const char* target_of(const column& c)
+{
+    return c.target;
+}
+
+const char* source_of(const column& c)
+{
+    return c.source;
+}
+
+const char* value_of(const column& c)
+{
+    return c.value;
+}
+
+char* insert_head(const shape& s, const char* columns)
+{
+    return psprintf("INSERT INTO %s AS t (%s) SELECT %s", s.target,
+                    join(s, which::all, ", ", target_of), columns);
+}
+
+char* conflict_clause(const shape& s, const char* assignments)
+{
+    const char* keys = join(s, which::keys, ", ", target_of);
+    if (!*keys)
+        keys = "(true)"; // the one row of a view without GROUP BY
+    return *assignments ? psprintf("ON CONFLICT (%s) DO UPDATE SET %s", keys, assignments)
+                        : psprintf("ON CONFLICT (%s) DO NOTHING", keys);
+}
+
+// ------------------------------------------------------------------ shapes
+
+char* plain_statement(const shape& s)
+{
+    return psprintf("INSERT INTO %s (%s) SELECT %s FROM %s", s.target,
+                    join(s, which::all, ", ", target_of), join(s, which::all, ", ", source_of),
+                    s.source);
+}
+
+char* merge_statement(const shape& s)
+{
+    const char* order = join(s, which::keys, ", ", source_of);
+    const char* sets = join(s, which::others, ", ", [](const column& c) -> const char* {
+        return psprintf("%s = %s", c.target, merge_expression(c.how, c.target, c.aggregate));
+    });
+    return psprintf("%s FROM %s%s%s %s", insert_head(s, join(s, which::all, ", ", source_of)), s.source,
+                    *order ? " ORDER BY " : "", order, conflict_clause(s, sets));
+}
+
+char* update_statement(const shape& s)
+{
+    const char* keys = join(s, which::keys, ", ", value_of);
+    const char* sets = join(s, which::others, ", ", [](const column& c) -> const char* {
+        return psprintf("%s = excluded.%s", c.target, c.target);
+    });
+    return psprintf("%s FROM (SELECT DISTINCT ON (%s) * FROM %s ORDER BY %s, %s DESC) x%s %s",
+                    insert_head(s, join(s, which::all, ", ", source_of)), keys, s.source, keys,
+                    s.arrival, s.deletes ? psprintf(" WHERE %s IS NOT TRUE", s.deletes) : "",
+                    conflict_clause(s, sets));
+}
+
+// The first one of each key wins, counted from behind the last delete.
+char* nothing_statement(const shape& s)
+{
+    const char* keys = join(s, which::keys, ", ", value_of);
+    const char* from = s.source;
+    if (s.deletes)
+        from = psprintf("(SELECT *, max(%s) FILTER (WHERE %s) OVER (PARTITION BY %s) AS %s FROM %s) x"
+                        " WHERE %s IS NOT TRUE AND (x.%s IS NULL OR %s > x.%s)",
+                        s.arrival, s.deletes, keys, quote_identifier("last delete"), s.source, s.deletes,
+                        quote_identifier("last delete"), s.arrival, quote_identifier("last delete"));
+    return psprintf("%s FROM %s ORDER BY %s, %s %s",
+                    insert_head(s, join(s, which::all, ", ", source_of)), from, keys, s.arrival,
+                    conflict_clause(s, ""));
+}
+
+char* delete_statement(const shape& s)
+{
+    const char* keys = join(s, which::keys, ", ", [](const column& c) -> const char* {
+        return psprintf("%s AS %s", c.value, c.target);
+    });
+    const char* equal = join(s, which::keys, " AND ", [](const column& c) -> const char* {
+        return psprintf("t.%s = d.%s", c.target, c.target);
+    });
+    return psprintf("DELETE FROM %s t USING (SELECT DISTINCT %s FROM %s WHERE %s) d WHERE %s", s.target,
+                    keys, s.source, s.deletes, equal);
+}
+
+char* store_statement(const shape& s)
+{
+    if (s.grouped)
+        return merge_statement(s);
+    switch (s.how) {
+    case conflict::update:
+        return update_statement(s);
+    case conflict::nothing:
+        return nothing_statement(s);
+    default:
+        return plain_statement(s);
+    }
+}
+
+} // namespace
+
+apply_statements statements_of(const registered_view& v)
+{
+    const plain_view plain{v.query,
+                           v.target,
+                           v.target_columns.data(),
+                           static_cast<int>(v.target_columns.size()),
+                           v.options.key.c_str(),
+                           v.options.on_conflict.c_str(),
+                           v.options.delete_when.c_str()};
+    struct {
+        const char *deletes, *stores;
+    } made{};
+    pg::call([&] {
+        shape s = shape_of(plain);
+        made = {s.deletes ? delete_statement(s) : "", store_statement(s)};
+    });
+    return {made.deletes, made.stores};
+}
+
+} // namespace ke::stream
