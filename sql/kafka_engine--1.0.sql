@@ -65,6 +65,9 @@ CREATE TABLE kafka.progress (
     partition    int NOT NULL,
     next_offset  bigint NOT NULL,
     leader_epoch int,
+    mark_offset  bigint,                        -- the last record applied: met again, or the topic
+    mark_time    bigint,                        -- was made anew
+    mark_size    int,
     rows         bigint NOT NULL DEFAULT 0,     -- stored by batches (counted on their first partition)
     skipped      bigint NOT NULL DEFAULT 0,     -- records refused (kept or counted, by on_error)
     PRIMARY KEY (view, topic, partition)

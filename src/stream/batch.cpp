@@ -33,6 +33,10 @@ bool worker::serve_feeds()
     feeds full, due, lazy;
     for (feed_state* f : all_feeds()) {
         gather(*f);
+        if (!f->strangers.empty()) {
+            meet_strangers(*f); // may close it
+            continue;
+        }
         const auto rested = steady::now() - f->last_commit;
         if (steady::now() < f->held_until)
             continue;
@@ -76,6 +80,8 @@ void worker::gather(feed_state& f)
             hear_fault(f, x);
         if (!c->advances.empty() && c->faults.empty())
             f.trouble.clear();
+        if (!f.unproved.empty())
+            look_at_marks(f, *c);
         if (c->rows.messages.empty() && f.gathered.empty()) {
             pass(f, *c);
             f.reader->give_back(c);
@@ -117,8 +123,11 @@ void worker::hear_fault(feed_state& f, const fault& x)
     source& s = *f.from;
     f.trouble = x.message;
     const auto now = steady::now();
-    if (x.kind == fault_kind::topic_missing)
+    if (x.kind == fault_kind::topic_missing) {
         s.ask_layout_at = std::min(s.ask_layout_at, now + metadata_retry);
+        f.broken = s.reopen = true; // should it come back, it may be another
+        s.reopen_at = now + metadata_retry;
+    }
     if (goes_on_by_itself(x.kind))
         return;
     // The partition has ended for its reader; its position may lie in a gap: look at the marks and
@@ -259,7 +268,8 @@ void worker::settle_share(share& s)
     switch (s.end) {
     case fate::committed:
         for (const moved& m : s.moves) {
-            v.positions[m.at] = {m.to, m.to, m.epoch};
+            position& p = v.positions[m.at];
+            p = {m.to, m.to, m.epoch, m.mark.offset >= 0 ? m.mark : p.mark};
             publish_position(v.is.view, m.at.topic, m.at.partition.value, m.to);
         }
         if (!s.moves.empty()) {

@@ -58,6 +58,14 @@ bool same_views(const feed_state& f, const std::vector<served_view*>& views)
            });
 }
 
+// A feed begins at the mark, while the log still holds it.
+std::int64_t begin_of(const source& s, const partition_key& k, const position& p)
+{
+    auto low = s.lows.find(k);
+    const bool there = p.mark.offset >= 0 && low != s.lows.end() && p.mark.offset >= low->second;
+    return there ? p.mark.offset : p.ahead;
+}
+
 bool keeps_records(const std::vector<served_view*>& views)
 {
     return std::any_of(views.begin(), views.end(), [](const served_view* v) { return v->keeps; });
@@ -184,9 +192,10 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
         std::int64_t from = INT64_MAX;
         for (served_view* v : views)
             if (auto p = v->positions.find(k); p != v->positions.end())
-                from = std::min(from, p->second.ahead);
+                from = std::min({from, p->second.ahead, begin_of(s, k, p->second)});
         if (from == INT64_MAX)
             continue;
+        f->unproved.push_back(k);
         f->begun_at(topic_number(static_cast<std::uint16_t>(topic)), k.partition) = from;
         spec.partitions.push_back({topic_number(static_cast<std::uint16_t>(topic)), k.partition,
                                    message_offset(from), no_offset});

@@ -17,7 +17,7 @@ namespace {
 
 // A statement of ours, its plan kept for the process.
 struct statement {
-    static constexpr int most = 8;
+    static constexpr int most = 11;
     const char* sql;
     int count;
     Oid types[most];
@@ -25,8 +25,8 @@ struct statement {
 };
 
 statement read_rows = {
-    "SELECT p.view::pg_catalog.oid, p.topic, p.partition, p.next_offset, p.leader_epoch"
-    " FROM kafka.progress p WHERE p.view = ANY ($1)",
+    "SELECT p.view::pg_catalog.oid, p.topic, p.partition, p.next_offset, p.leader_epoch,"
+    " p.mark_offset, p.mark_time, p.mark_size FROM kafka.progress p WHERE p.view = ANY ($1)",
     1,
     {OIDARRAYOID},
     nullptr};
@@ -44,15 +44,18 @@ statement lock_rows = {
 statement write_rows = {
     "UPDATE kafka.progress p SET next_offset = w.next,"
     " leader_epoch = CASE WHEN w.epoch >= 0 THEN w.epoch ELSE p.leader_epoch END,"
-    " rows = p.rows + w.rows, skipped = p.skipped + w.skipped"
+    " rows = p.rows + w.rows, skipped = p.skipped + w.skipped,"
+    " mark_offset = CASE w.mark WHEN -1 THEN p.mark_offset WHEN -2 THEN NULL ELSE w.mark END,"
+    " mark_time = CASE w.mark WHEN -1 THEN p.mark_time ELSE w.mark_time END,"
+    " mark_size = CASE w.mark WHEN -1 THEN p.mark_size ELSE w.mark_size END"
     " FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4), unnest($5), unnest($6),"
-    " unnest($7), unnest($8))"
-    " AS w (view, topic, partition, believed, next, epoch, rows, skipped)"
+    " unnest($7), unnest($8), unnest($9), unnest($10), unnest($11))"
+    " AS w (view, topic, partition, believed, next, epoch, rows, skipped, mark, mark_time, mark_size)"
     " WHERE p.view = w.view AND p.topic = w.topic AND p.partition = w.partition"
     " AND p.next_offset = w.believed",
-    8,
+    11,
     {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-     INT8ARRAYOID, INT8ARRAYOID},
+     INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID},
     nullptr};
 
 // A row is only made while its view's registry row can be locked and says active: a drop or a pause
@@ -148,6 +151,7 @@ struct plain_position {
     std::int32_t partition;
     std::int64_t next;
     std::int32_t epoch;
+    log_mark mark;
 };
 struct plain_positions {
     plain_position* rows;
@@ -173,6 +177,11 @@ plain_positions read_all(const std::vector<Oid>& views)
         rows[i].next = DatumGetInt64(field_of(i, 4, &null));
         Datum epoch = field_of(i, 5, &null);
         rows[i].epoch = null ? -1 : DatumGetInt32(epoch);
+        rows[i].mark = {};
+        Datum mark = field_of(i, 6, &null);
+        if (!null)
+            rows[i].mark = {DatumGetInt64(mark), DatumGetInt64(field_of(i, 7, &null)),
+                            DatumGetInt32(field_of(i, 8, &null))};
     }
     SPI_finish();
     return {rows, n};
@@ -192,7 +201,7 @@ void read_positions(const std::vector<served_view*>& views)
         const plain_position& p = all.rows[i];
         for (served_view* v : views)
             if (v->is.view == p.view)
-                v->positions[{p.topic, partition_id(p.partition)}] = {p.next, p.next, p.epoch};
+                v->positions[{p.topic, partition_id(p.partition)}] = {p.next, p.next, p.epoch, p.mark};
     }
 }
 
@@ -262,6 +271,12 @@ void write_positions(const std::vector<moved>& moves)
                      [&](std::size_t i) { return Int64GetDatum(moves[i].rows); }),
             array_of(moves.size(), INT8OID,
                      [&](std::size_t i) { return Int64GetDatum(moves[i].skipped); }),
+            array_of(moves.size(), INT8OID,
+                     [&](std::size_t i) { return Int64GetDatum(moves[i].mark.offset); }),
+            array_of(moves.size(), INT8OID,
+                     [&](std::size_t i) { return Int64GetDatum(moves[i].mark.timestamp_ms); }),
+            array_of(moves.size(), INT4OID,
+                     [&](std::size_t i) { return Int32GetDatum(moves[i].mark.size); }),
         };
         execute(write_rows, arguments);
         // The rows are locked and were compared; fewer can only mean that something outside our

@@ -55,6 +55,28 @@ std::optional<trouble> attempt(replay& r, std::uint32_t first, std::uint32_t las
     }
 }
 
+message_offset floor_of(const topic::batch& b, const decode::message_ref& m)
+{
+    const auto& of_topic = b.floors[m.topic.value];
+    const auto p = static_cast<std::size_t>(m.partition.value);
+    return p < of_topic.size() ? of_topic[p] : no_offset;
+}
+
+// How many of the messages [first, last) the view takes: a feed may begin below its position.
+std::int64_t taken(const topic::batch& b, std::uint32_t first, std::uint32_t last)
+{
+    std::int64_t count = 0;
+    std::uint32_t base = 0;
+    for (const ingest::chunk* c : b.chunks) {
+        const auto& messages = c->rows.messages;
+        const auto n = static_cast<std::uint32_t>(messages.size());
+        for (std::uint32_t i = first > base ? first - base : 0; i < n && base + i < last; i++)
+            count += !b.floors.empty() && messages[i].offset < floor_of(b, messages[i]) ? 0 : 1;
+        base += n;
+    }
+    return count;
+}
+
 // How many of n messages from `at` to try next, when they failed together.
 std::uint32_t smaller(const replay& r, std::uint32_t n, bool& by_hint)
 {
@@ -77,7 +99,7 @@ void run_replay(replay& r, std::uint32_t end)
         const std::uint32_t n = std::min(step, end - r.at);
         auto t = attempt(r, r.at, r.at + n);
         if (!t) {
-            r.good += n;
+            r.good += taken(r.rows, r.at, r.at + n);
             r.at += n;
             step = by_hint ? end - r.at : n * 2;
             continue;

@@ -49,10 +49,20 @@ inline constexpr milliseconds mirror_interval{5000};
 struct source;
 struct feed_state;
 
+// The last record applied of a partition. A feed begins at it: if another one stands there, the topic
+// was made anew, whatever its offsets.
+struct log_mark {
+    static constexpr std::int64_t none = -1, forget = -2; // forget: written as none
+    std::int64_t offset = none;
+    std::int64_t timestamp_ms = -1;
+    std::int32_t size = 0; // of key and value
+};
+
 struct position {
     std::int64_t next;       // as kafka.progress says since our last commit, or as we found it
     std::int64_t ahead;      // >= next: between the two there were only control records
     std::int32_t epoch = -1;
+    log_mark mark = {};
 };
 
 // The kept plans of a view's statements, and the topic's attributes that it reads.
@@ -144,6 +154,8 @@ struct feed_state {
     // How far each partition was read before the gathered chunks, by topic and partition. A view below
     // that is not fed by this feed, whatever the grouping says: it would lose what lies between.
     std::vector<std::vector<std::int64_t>> begun;
+    std::vector<partition_key> unproved; // the marks of its views were not met yet
+    std::vector<std::pair<served_view*, partition_key>> strangers; // another record stands there
     std::string trouble; // what its reader said last; "" once records come again
     bool broken = false; // to be made anew whatever its views
     steady::time_point opened{};
@@ -187,7 +199,7 @@ struct source {
     bool marking = false; // marks were asked for in order to reopen
     ingest::ticket<std::vector<ingest::watermarks>> marks;
     steady::time_point ask_marks_at{};
-    std::map<partition_key, std::int64_t> ends; // newest known
+    std::map<partition_key, std::int64_t> ends, lows; // newest known
 
     std::vector<std::unique_ptr<served_view>> views;
     std::vector<std::unique_ptr<feed_state>> feeds; // live first
@@ -250,6 +262,7 @@ struct moved { // one row of kafka.progress that a batch moves
     std::int64_t believed, to;
     std::int32_t epoch;
     std::int64_t rows, skipped;
+    log_mark mark = {}; // none: as it was
 };
 // All rows of the views, into their positions (ahead = next).
 void read_positions(const std::vector<served_view*>&);

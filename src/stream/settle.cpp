@@ -134,6 +134,54 @@ void worker::check_gaps(served_view& v, const std::map<partition_key, std::int64
     v.suspect = suspicious && !v.suspect;
 }
 
+// The first records of a feed, against what its views applied last.
+void worker::look_at_marks(feed_state& f, const ingest::chunk& c)
+{
+    for (const ingest::advance& a : c.advances) {
+        const partition_key k{f.topics[a.topic.value], a.partition};
+        auto at = std::find(f.unproved.begin(), f.unproved.end(), k);
+        if (at == f.unproved.end())
+            continue;
+        bool later = false;
+        for (served_view* v : f.views) {
+            auto p = v->positions.find(k);
+            if (p == v->positions.end() || p->second.mark.offset < a.first.value)
+                continue;
+            const log_mark& mark = p->second.mark;
+            later = later || mark.offset >= a.next.value;
+            for (const decode::message_ref& m : c.rows.messages)
+                if (m.offset.value == mark.offset && m.topic == a.topic &&
+                    m.partition == a.partition &&
+                    (m.timestamp_ms != mark.timestamp_ms ||
+                     m.size != static_cast<std::uint32_t>(mark.size)))
+                    f.strangers.emplace_back(v, k);
+        }
+        if (!later)
+            f.unproved.erase(at);
+    }
+}
+
+void worker::meet_strangers(feed_state& f)
+{
+    source& s = *f.from;
+    const auto strangers = std::move(f.strangers);
+    f.strangers.clear();
+    for (const auto& [v, k] : strangers) {
+        if (v->at != phase::reading)
+            continue;
+        const position& p = v->positions[k];
+        meet_gap(*v,
+                 {k, p.ahead, p.ahead - 1,
+                  "at offset " + std::to_string(p.mark.offset) +
+                      " stands another record than the one that was read there: the topic was made anew"},
+                 s.lows[k], s.ends[k]);
+        if (v->at == phase::reading) {
+            leave_feed(*v);
+            v->at = phase::preparing;
+        }
+    }
+}
+
 // on_gap decides; the gap is a row of kafka.gap_log whatever it says.
 void worker::meet_gap(served_view& v, const gap& found, std::int64_t low, std::int64_t high)
 {
@@ -144,7 +192,8 @@ void worker::meet_gap(served_view& v, const gap& found, std::int64_t low, std::i
         return;
     }
     position& p = v.positions[found.at];
-    moved m{&v, found.at, p.next, v.is.options.on_gap == "latest" ? high : low, -1, 0, 0};
+    moved m{&v, found.at, p.next, v.is.options.on_gap == "latest" ? high : low, -1, 0, 0, {}};
+    m.mark.offset = log_mark::forget;
     gap crossed = found;
     crossed.last_missing = std::max(crossed.last_missing, m.to - 1);
     belief b = belief::locked;
@@ -163,7 +212,7 @@ void worker::meet_gap(served_view& v, const gap& found, std::int64_t low, std::i
             rest(v, milliseconds(100), milliseconds(1000));
         return;
     }
-    p.next = p.ahead = m.to;
+    p = {m.to, m.to};
     // Whatever feed it is in was opened for the old position.
     if (v.feed)
         v.feed->broken = true;

@@ -87,6 +87,17 @@ void judge_rejects(share& s)
     }
 }
 
+// The last of a chunk's first n messages that is of this partition.
+std::optional<log_mark> last_of(const ingest::chunk& c, std::uint32_t n, topic_number t, partition_id p)
+{
+    while (n-- > 0) {
+        const decode::message_ref& m = c.rows.messages[n];
+        if (m.topic == t && m.partition == p)
+            return log_mark{m.offset.value, m.timestamp_ms, static_cast<std::int32_t>(m.size)};
+    }
+    return std::nullopt;
+}
+
 } // namespace
 
 refused at_message(const share& s, std::uint32_t number)
@@ -107,12 +118,12 @@ refused at_message(const share& s, std::uint32_t number)
 
 void find_moves(share& s)
 {
-    std::map<partition_key, std::pair<std::int64_t, std::int32_t>> to; // next, epoch
-    auto reach = [&](topic_number t, partition_id p, std::int64_t next, std::int32_t epoch) {
-        auto& known = to[{s.feed->topics[t.value], p}];
-        known.first = std::max(known.first, next);
-        known.second = std::max(known.second, epoch);
+    struct reached {
+        std::int64_t next = 0;
+        std::int32_t epoch = -1;
+        log_mark mark = {};
     };
+    std::map<partition_key, reached> to;
     s.works = false;
     std::uint32_t base = 0;
     for (const ingest::chunk* c : s.rows.chunks) {
@@ -131,7 +142,11 @@ void find_moves(share& s)
             }
             if (next > floor) {
                 s.uncovered = s.uncovered || floor < s.feed->begun_at(a.topic, a.partition);
-                reach(a.topic, a.partition, next, a.leader_epoch);
+                reached& r = to[{s.feed->topics[a.topic.value], a.partition}];
+                r.next = std::max(r.next, next);
+                r.epoch = std::max(r.epoch, a.leader_epoch);
+                if (auto mark = last_of(*c, applied, a.topic, a.partition))
+                    r.mark = *mark;
                 s.works = s.works || (applied > 0 && a.first.value < a.next.value);
             }
         }
@@ -142,10 +157,11 @@ void find_moves(share& s)
     s.moves.clear();
     for (const auto& [key, p] : s.view->positions) {
         auto found = to.find(key);
-        std::int64_t next = std::max(p.ahead, found == to.end() ? 0 : found->second.first);
+        std::int64_t next = std::max(p.ahead, found == to.end() ? 0 : found->second.next);
         if (next > p.next)
             s.moves.push_back({s.view, key, p.next, next,
-                               found == to.end() ? p.epoch : found->second.second, 0, 0});
+                               found == to.end() ? p.epoch : found->second.epoch, 0, 0,
+                               found == to.end() ? log_mark{} : found->second.mark});
     }
 }
 

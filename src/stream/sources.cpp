@@ -243,6 +243,7 @@ void worker::tend_marks(source& s)
         for (const ingest::watermarks& m : marks)
             if (!m.error) {
                 s.ends[m.at] = m.high.value;
+                s.lows[m.at] = m.low.value;
                 publish_end(s.table.relid, m.at.topic, m.at.partition.value, m.high.value,
                             m.low.value);
             }

@@ -206,7 +206,8 @@ void write_positions(Oid view, const start_positions& p)
     run("INSERT INTO kafka.progress (view, topic, partition, next_offset)"
         " SELECT $1, t, n, o FROM unnest($2, $3, $4) u (t, n, o)"
         " ON CONFLICT (view, topic, partition)"
-        " DO UPDATE SET next_offset = excluded.next_offset, leader_epoch = NULL",
+        " DO UPDATE SET next_offset = excluded.next_offset, leader_epoch = NULL,"
+        " mark_offset = NULL, mark_time = NULL, mark_size = NULL",
         a);
     spi.end();
 }

@@ -59,6 +59,8 @@ class worker {
     bool serve_feeds();
     void gather(feed_state&);
     void pass(feed_state&, const ingest::chunk&);
+    void look_at_marks(feed_state&, const ingest::chunk&);
+    void meet_strangers(feed_state&);
     void hear_fault(feed_state&, const fault&);
     void store(const feeds&);
     void store_lazily(const feeds&);

@@ -119,6 +119,13 @@ def test_what_every_record_meets_is_no_records_fault(db, clicks, produce):
     db.execute("CREATE TABLE gone (n int)")
     db.execute("SELECT kafka.resume('v')")
     db.wait_count("v", 3)
+    # And again, now that there is a record before these.
+    db.execute("DROP TABLE gone")
+    produce(clicks, good(3, 4, 5))
+    db.wait_state("v", "stopped")
+    db.execute("SELECT kafka.resume('v')")
+    db.wait_state("v", "stopped")
+    assert db.value("SELECT rejects FROM kafka.views WHERE view = 'v'::regclass") == 0
 
 
 def test_transient_errors_are_tried_again(db, clicks, produce):
