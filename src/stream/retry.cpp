@@ -13,6 +13,7 @@ extern "C" {
 #include "foreign/foreign.h"
 #include "funcapi.h"
 #include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -233,10 +234,20 @@ class retrying {
     served_view view_;
 };
 
+// By OID, as everybody. The query only against DDL: kafka.pause need not wait for a retry.
+void lock_relations_of(const registered_view& v)
+{
+    std::map<Oid, LOCKMODE> wanted = {{v.query, AccessShareLock}, {v.topic_table, AccessShareLock}};
+    wanted[v.target] = RowExclusiveLock;
+    for (auto [oid, mode] : wanted)
+        pg::call([o = oid, m = mode] { LockRelationOid(o, m); });
+}
+
 retrying::retrying(registered_view is)
 {
     view_.is = std::move(is);
     const registered_view& v = view_.is;
+    lock_relations_of(v);
     Oid server = pg::call([&] { return GetForeignTable(v.topic_table)->serverid; });
     check_usage(server, v.owner);
     topic::batch planned_for; // no broker is asked for estimates
