@@ -351,7 +351,7 @@ def test_wait(db, kafka, topic, produce):
 
 def test_texts_are_for_owners(db, kafka, topic, produce):
     produce(topic, [b"no json"])
-    feed(db, kafka, produce, topic)
+    feed(db, kafka, produce, topic, on_error="stop")
     _, reason, error = db.wait_state("v", "stopped")
     assert reason
     with db.role() as other:
