@@ -60,9 +60,10 @@ def is_close(a, b):
 
 
 def in_order(rows):
-    """Sorted without the floats, which may differ in their last digits."""
+    """Sorted by all else before the floats, which may differ in their last digits."""
     def key(row):
-        return [repr(v) for v in row if not isinstance(v, float)]
+        floats = [(math.isnan(v), v) for v in row if isinstance(v, float)]
+        return [repr(v) for v in row if not isinstance(v, float)], floats
 
     return sorted(rows, key=key)
 
