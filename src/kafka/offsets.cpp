@@ -1,8 +1,10 @@
 #include "kafka/offsets.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <numeric>
+#include <thread>
 
 #include "kafka/control.h"
 #include "kafka/fault.h"
@@ -23,13 +25,10 @@ struct query {
     std::optional<fault> error;
 };
 
-// Gives those an error that have no leader to ask: the library would wait for one until the end.
-std::optional<fault> find_leaders(client& c, std::vector<query>& queries, patience& p)
+// What is known of who leads the queries' partitions; an error for those whom nobody can be asked about.
+std::optional<fault> look_for_leaders(client& c, const std::vector<std::string>& topics,
+                                      std::vector<query>& queries, patience& p)
 {
-    std::vector<std::string> topics;
-    for (const query& q : queries)
-        if (std::find(topics.begin(), topics.end(), q.at->topic) == topics.end())
-            topics.push_back(q.at->topic);
     auto found = find_layout(c, topics, p);
     if (!found)
         return found.error();
@@ -37,6 +36,7 @@ std::optional<fault> find_leaders(client& c, std::vector<query>& queries, patien
     for (const topic_layout& t : found.value().topics)
         by_name[t.topic] = &t;
     for (query& q : queries) {
+        q.error.reset();
         const topic_layout& t = *by_name.at(q.at->topic);
         if (t.error) {
             q.error = t.error;
@@ -52,6 +52,27 @@ std::optional<fault> find_leaders(client& c, std::vector<query>& queries, patien
                                        q.at->topic, q.at->partition.value);
     }
     return std::nullopt;
+}
+
+// Gives those an error that have no leader to ask: the library would wait for one until the end. Where
+// none has one the cluster is busy choosing (a broker that has just come, or was fenced off for a
+// moment), and that is waited for; where some have one, those answer at once.
+std::optional<fault> find_leaders(client& c, std::vector<query>& queries, patience& p)
+{
+    std::vector<std::string> topics;
+    for (const query& q : queries)
+        if (std::find(topics.begin(), topics.end(), q.at->topic) == topics.end())
+            topics.push_back(q.at->topic);
+    for (;;) {
+        if (auto f = look_for_leaders(c, topics, queries, p))
+            return f;
+        const bool none = std::all_of(queries.begin(), queries.end(), [](const query& q) {
+            return q.error && q.error->kind == fault_kind::broker_unreachable;
+        });
+        if (!none || queries.empty() || p.over() || p.rest(1000) < 500)
+            return std::nullopt;
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
 }
 
 // One request to each leader. The answer is for all or for none: the first error of a partition

@@ -236,3 +236,17 @@ def test_backend_ends_in_the_middle(bare_db, own_kafka, table):
         bare_db.execute("SELECT pg_terminate_backend(%s)", [pid])
         wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 3, "the backend has ended")
     assert bare_db.value("SELECT 1") == 1
+
+
+def test_a_leader_that_is_being_chosen_is_waited_for(bare_db, mock, produce):
+    """A broker that was fenced off for a moment leaves its partitions without a leader."""
+    topic = mock.create_topic("chosen", 1)
+    produce(topic, [{"n": n} for n in range(10)], broker=mock)
+    bare_db.topic_table("t", "n bigint", mock, topic, server_options={"connect_timeout": "3s"})
+    mock.command("leader", topic, 0, -1)
+    error = bare_db.error("SELECT count(*) FROM t")
+    assert error.sqlstate == "HV00N" and "eader" in (error.diag.message_detail or ""), error
+    again = threading.Timer(1, mock.command, ["leader", topic, 0, 1])
+    again.start()
+    assert bare_db.value("SELECT count(*) FROM t") == 10
+    again.join()
