@@ -280,13 +280,15 @@ result<std::shared_ptr<const avro_schema>> avro_schema::parse(std::string_view j
         f.message = "not an Avro schema: " + why;
         return f;
     };
+    if (json.empty())
+        return refuse("it is empty");
     auto schema = std::make_shared<avro_schema>();
     avro_schema_parser parser(*schema);
     dom::parser reader;
     dom::element root;
     if (auto error = reader.parse(json.data(), json.size()).get(root)) {
         // A primitive's bare name is a schema, too.
-        if (json.empty() || json.find_first_of("{[\" \n") != json.npos)
+        if (json.find_first_of("{[\" \n") != json.npos)
             return refuse(simdjson::error_message(error));
         const std::string quoted = "\"" + std::string(json) + "\"";
         if (reader.parse(quoted).get(root))

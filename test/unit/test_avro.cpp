@@ -178,6 +178,7 @@ TEST(avro_schemas_are_checked)
 {
     CHECK_EQ(schema_fault("\"int\""), "");
     CHECK_EQ(schema_fault("int"), "");
+    CHECK_EQ(schema_fault({}), "not an Avro schema: it is empty");
     CHECK_EQ(schema_fault("{\"type\": \"strin\"}"), "not an Avro schema: unknown type \"strin\"");
     CHECK_EQ(schema_fault("[\"int\", [\"null\"]]"),
              "not an Avro schema: a union stands within a union");
