@@ -263,7 +263,7 @@ def test_broker_frozen(db, own_kafka, new_topic, produce):
         db.execute("DROP MATERIALIZED VIEW w")  # nothing is left to do: the worker may leave by itself
         db.execute("SELECT pg_terminate_backend(%s, 2000)", [pid])
         assert time.monotonic() - began < 2
-        assert not db.cluster.alive(pid)
+        wait_until(lambda: not db.cluster.alive(pid), 1, "the worker's process has ended")
     produce(topic, numbered(10, 20), broker=own_kafka)
     db.execute("SELECT kafka.resume('v')")
     db.wait_count("v", 20)

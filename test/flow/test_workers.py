@@ -197,6 +197,13 @@ def test_killed_all_comes_back(new_cluster, kafka, topic, produce, kind):
         (old,) = processes(cluster, kind)
         cluster.kill_process(old)
 
+        def ended():
+            try:
+                db.value("SELECT 1")
+                return False
+            except psycopg.OperationalError:
+                return True
+
         def back():
             try:
                 db.connection = db.connect()
@@ -204,7 +211,7 @@ def test_killed_all_comes_back(new_cluster, kafka, topic, produce, kind):
             except psycopg.OperationalError:
                 return False
 
-        wait_until(lambda: not cluster.alive(old), 20, "it is dead")
+        wait_until(ended, 30, "the server has noticed and ends its sessions")
         wait_until(back, 30, "the server is back")
         produce(topic, [{"n": i} for i in range(10)])
         db.wait_count("v", 20)
