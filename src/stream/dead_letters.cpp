@@ -203,8 +203,8 @@ void count_skipped(Oid view, const list& all)
         c.records++;
         c.newest = &r;
     }
-    for (const auto& [k, c] : counts)
-        pg::call([&] { add_skipped(view, c); });
+    for (const auto& entry : counts)
+        pg::call([&] { add_skipped(view, entry.second); });
 }
 
 } // namespace
