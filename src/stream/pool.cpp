@@ -381,18 +381,24 @@ void pool::launch(int number, TimestampTz now)
     no_process(number, now);
 }
 
-void pool::stop(seat& s)
+// Asked first, so that it leaves between two batches without a word; a second later it is interrupted.
+void pool::stop(seat& s, TimestampTz now)
 {
     bool attached;
     {
         locked l;
         worker_slot* w = &shared->worker[s.slot];
-        if (w->generation != s.generation || w->stop)
+        if (w->generation != s.generation)
             return;
-        w->stop = true;
         attached = w->process.pid != 0;
-        if (attached)
+        if (!w->stop) {
+            w->stop = true;
+            w->process.set_latch();
+            s.killed_at = now + second;
+        } else if (attached && now >= s.killed_at) {
             kill(w->process.pid, SIGTERM);
+            s.killed_at = now + second;
+        }
     }
     if (!attached && s.handle)
         pg::call([&] { TerminateBackgroundWorker(s.handle); });
@@ -434,7 +440,7 @@ TimestampTz pool::step_seat(int number, TimestampTz now)
             if (!told)
                 failed(number, now, code == 0 ? "has left" : "ended unexpectedly");
         } else if (wanted == 0) {
-            stop(s);
+            stop(s, now);
             return now + second;
         }
     }

@@ -30,6 +30,7 @@ struct seat {
     bool attached = false;                    // the worker has been seen
     TimestampTz since = 0;                    // launched at
     TimestampTz not_before = 0;               // after a failure
+    TimestampTz killed_at = 0;                // told to leave; from then on by a signal
     int failures = 0;                         // in a row
     std::int64_t busy_us = 0;                 // over the last window
 };
@@ -67,7 +68,7 @@ class pool {
     TimestampTz step_seat(int number, TimestampTz now);
     void launch(int number, TimestampTz now);
     void failed(int number, TimestampTz now, const char* how);
-    void stop(seat&);
+    void stop(seat&, TimestampTz now);
     void let_go(seat&);
     void no_process(int number, TimestampTz now);
     int units_at(int number) const;

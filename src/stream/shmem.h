@@ -72,6 +72,9 @@ std::uint64_t database_generation();
 // has to be let go by another worker is not in the list yet; the generation changes when it is.
 std::vector<unit> my_units();
 
+// The supervisor has no work for this process any more: leave between two batches.
+bool told_to_leave() noexcept;
+
 worker_statistics& my_statistics();
 
 // Sets the supervisor's latch. Async-signal-safe: the worker's timer calls it when a batch has been

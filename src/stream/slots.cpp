@@ -199,6 +199,12 @@ worker_statistics& my_statistics()
     return mine->statistics;
 }
 
+bool told_to_leave() noexcept
+{
+    locked l(LW_SHARED);
+    return mine->stop;
+}
+
 void call_supervisor()
 {
     if (mine && mine->home)

@@ -39,7 +39,8 @@ namespace {
 
 database_slot* home; // null once let go
 std::uint32_t my_generation;
-bool nothing_to_do;
+bool nothing_to_do;        // we leave because there is no view,
+std::uint64_t as_of;       // as of this commit
 
 void leave(int, Datum)
 {
@@ -49,12 +50,11 @@ void leave(int, Datum)
         return;
     home->supervisor.clear();
     home->staying = false;
-    if (!nothing_to_do) {
-        home->wanted = true;
-        if (home->blocked == 0) {
-            home->failures++;
-            home->next_start = next_try(GetCurrentTimestamp(), home->failures);
-        }
+    // A commit since then found us still there and woke us, who look no more.
+    home->wanted = home->wanted || !nothing_to_do || home->commits != as_of;
+    if (!nothing_to_do && home->blocked == 0) {
+        home->failures++;
+        home->next_start = next_try(GetCurrentTimestamp(), home->failures);
     }
     ConditionVariableBroadcast(&home->moved);
     shared->launcher.set_latch();
@@ -245,13 +245,13 @@ void supervisor::show() const
     pgstat_report_activity(STATE_IDLE, what.c_str());
 }
 
-// With the lock held, so that no commit comes in between: it would find nobody to tell.
 bool supervisor::leave_unless_asked()
 {
-    locked l;
+    locked l(LW_SHARED);
     if (home->commits != seen_ && home->blocked == 0)
         return false;
     nothing_to_do = home->blocked == 0;
+    as_of = seen_;
     return true;
 }
 

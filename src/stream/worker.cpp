@@ -102,7 +102,7 @@ void worker::run()
     MemoryContext round = pg::call([] {
         return AllocSetContextCreate(TopMemoryContext, "kafka worker round", ALLOCSET_SMALL_SIZES);
     });
-    for (;;) {
+    while (!told_to_leave()) {
         // Errors are copied into the context that is current when they are caught.
         MemoryContextReset(round);
         MemoryContextSwitchTo(round);

@@ -9,7 +9,7 @@ namespace ke::stream {
 class worker {
   public:
     explicit worker(ingest::hub& hub) : hub_(hub) {}
-    [[noreturn]] void run();
+    void run();
 
     // From invalidation callbacks: catalogs below a topic table (InvalidOid: any) changed.
     void mark_stale(Oid topic_table) noexcept;

@@ -47,6 +47,18 @@ def test_a_view(fed, how):
     wait_until(lambda: not fed.rows("SELECT FROM kafka.workers"), 30, "the worker has nothing to do")
 
 
+def test_made_again_at_once(db, cluster, kafka, topic, produce):
+    """A commit that comes while supervisor or worker are leaving is not missed by them."""
+    db.topic_table("clicks", COLUMNS, kafka, topic=topic)
+    produce(topic, numbered(0, 10))
+    before = len(cluster.log_text())
+    for _ in range(80):
+        db.view("v", "SELECT id FROM clicks")
+        db.wait_count("v", 10)
+        db.execute("DROP MATERIALIZED VIEW v")
+    assert "FATAL" not in cluster.log_text()[before:]
+
+
 def test_the_extension(fed):
     in_a_second(fed, "DROP EXTENSION kafka_engine CASCADE")
     assert fed.value("SELECT to_regnamespace('kafka')") is None
