@@ -73,6 +73,15 @@ CREATE TABLE kafka.progress (
     PRIMARY KEY (view, topic, partition)
 ) WITH (fillfactor = 20, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.0);
 
+-- Where a view began to read each partition: what REFRESH has to read again. The earliest of all times.
+CREATE TABLE kafka.begun (
+    view         regclass NOT NULL,
+    topic        text NOT NULL,
+    partition    int NOT NULL,
+    first_offset bigint NOT NULL,
+    PRIMARY KEY (view, topic, partition)
+);
+
 CREATE TABLE kafka.gap_log (
     view          regclass NOT NULL,
     topic         text NOT NULL,
@@ -133,6 +142,7 @@ CREATE INDEX ON kafka.state_log (view, at);
 
 SELECT pg_catalog.pg_extension_config_dump('kafka.registry', '');
 SELECT pg_catalog.pg_extension_config_dump('kafka.progress', '');
+SELECT pg_catalog.pg_extension_config_dump('kafka.begun', '');
 SELECT pg_catalog.pg_extension_config_dump('kafka.gap_log', '');
 SELECT pg_catalog.pg_extension_config_dump('kafka.state_log', '');
 SELECT pg_catalog.pg_extension_config_dump('kafka.dead_letter_log', '');

@@ -13,6 +13,7 @@ namespace ke::pg {
 namespace settings {
 int workers = 4;
 int lanes = 1;
+bool accept_refresh_gap = false;
 } // namespace settings
 
 namespace {
@@ -33,6 +34,10 @@ const integer_setting integers[] = {
      "Threads of a worker that share the partitions of a topic, each with a connection of its own."},
 };
 
+int refresh_gap; // the enumeration behind accept_refresh_gap
+const config_enum_entry refresh_gaps[] = {
+    {"refuse", false, false}, {"accept", true, false}, {nullptr, 0, false}};
+
 } // namespace
 
 void init_settings()
@@ -40,6 +45,11 @@ void init_settings()
     for (const integer_setting& s : integers)
         DefineCustomIntVariable(s.name, s.help, nullptr, s.variable, s.initial, s.least, s.most,
                                 s.context, s.flags, nullptr, nullptr, nullptr);
+    DefineCustomEnumVariable(
+        "kafka.refresh_gap",
+        "Whether REFRESH goes on where the topic does not hold all that the view was made of.", nullptr,
+        &refresh_gap, false, refresh_gaps, PGC_USERSET, 0, nullptr,
+        [](int value, void*) { settings::accept_refresh_gap = value; }, nullptr);
     MarkGUCPrefixReserved("kafka");
 }
 

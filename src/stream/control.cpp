@@ -61,10 +61,6 @@ handled_view look_up(Oid view, bool lock)
     return h;
 }
 
-namespace {
-
-// Waits for the batch under way, and keeps the next ones off to the end of the transaction: what is
-// read from here on is what the view has, whatever the isolation level. Others may look at the view.
 void keep_batches_off(Oid query)
 {
     LockRelationOid(query, ExclusiveLock);
@@ -79,6 +75,8 @@ void lock_positions(Oid view)
     run("SELECT 1 FROM kafka.progress WHERE view = $1 ORDER BY topic, partition FOR UPDATE", a);
     spi.end();
 }
+
+namespace {
 
 void set_state(Oid view, const char* state, const char* reason)
 {

@@ -4,6 +4,8 @@
 
 #include "pg/compat.h"
 
+#include <cstdint>
+
 extern "C" {
 #include "catalog/objectaddress.h"
 #include "nodes/parsenodes.h"
@@ -36,6 +38,12 @@ struct handled_view {
 };
 handled_view look_up(Oid view, bool lock);
 
+// Waits for the batch under way, and keeps the next ones off to the end of the transaction: what is
+// read from here on is what the view has, whatever the isolation level. Others may look at the view.
+void keep_batches_off(Oid query);
+// All of its rows in kafka.progress.
+void lock_positions(Oid view);
+
 // ---- create.cpp ----
 
 // Whether a WITH list names an option of ours.
@@ -59,6 +67,11 @@ void rewrite_kind(Node*);
 // Takes the options of ours out of ALTER ... SET/RESET and stores them. False where the statement
 // holds nothing else, so that the server has nothing left to do.
 bool take_alter_options(AlterTableStmt*);
+
+// ---- refresh.cpp ----
+
+// REFRESH of a continuous view; rows in it afterwards, or changed.
+std::uint64_t refresh_continuous_view(RefreshMatViewStmt*);
 
 // ---- drop.cpp ----
 

@@ -77,6 +77,7 @@ List* forget_views()
     MemoryContextSwitchTo(inner);
     static const char* const statements[] = {"DELETE FROM kafka.registry WHERE view = $1",
                                              "DELETE FROM kafka.progress WHERE view = $1",
+                                             "DELETE FROM kafka.begun WHERE view = $1",
                                              "DELETE FROM kafka.gap_log WHERE view = $1",
                                              "DELETE FROM kafka.dead_letter_log WHERE view = $1",
                                              "DELETE FROM kafka.skip_log WHERE view = $1",

@@ -80,15 +80,23 @@ void refuse_explain(ExplainStmt* stmt)
                         errhint("EXPLAIN its query instead.")));
 }
 
-void refuse_refresh(RefreshMatViewStmt* stmt)
+bool is_continuous_refresh(Node* node)
 {
-    Oid relid = RangeVarGetRelid(stmt->relation, NoLock, true);
-    if (OidIsValid(relid) && is_continuous_view(relid))
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("REFRESH of continuous view \"%s\" is not supported yet",
-                               stmt->relation->relname),
-                        errhint("To read the topic again: in one transaction, TRUNCATE the view and "
-                                "call kafka.seek(view, 'earliest').")));
+    if (!IsA(node, RefreshMatViewStmt))
+        return false;
+    Oid relid = RangeVarGetRelid(castNode(RefreshMatViewStmt, node)->relation, NoLock, true);
+    return OidIsValid(relid) && is_continuous_view(relid);
+}
+
+void refresh(Node* node, const call_arguments& a)
+{
+    check_may_write(node);
+    std::uint64_t rows = 0;
+    with_event_triggers(node, [&] {
+        rows = refresh_continuous_view(castNode(RefreshMatViewStmt, node));
+    });
+    if (a.completion)
+        SetQueryCompletion(a.completion, CMDTAG_REFRESH_MATERIALIZED_VIEW, rows);
 }
 
 // Statements whose words are rewritten.
@@ -164,8 +172,10 @@ void process(PlannedStmt* stmt, const call_arguments& a)
     }
     if (IsA(node, ExplainStmt))
         refuse_explain(castNode(ExplainStmt, node));
-    if (IsA(node, RefreshMatViewStmt))
-        refuse_refresh(castNode(RefreshMatViewStmt, node));
+    if (is_continuous_refresh(node)) {
+        refresh(node, a);
+        return;
+    }
     if (IsA(node, DropStmt) && drops_continuous_view(castNode(DropStmt, node))) {
         check_may_write(node);
         drop_materialized_views(castNode(DropStmt, copyObjectImpl(node)));

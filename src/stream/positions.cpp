@@ -61,13 +61,16 @@ statement write_rows = {
 // A row is only made while its view's registry row can be locked and says active: a drop or a pause
 // on its way wins.
 statement insert_rows = {
-    "INSERT INTO kafka.progress (view, topic, partition, next_offset)"
+    "WITH made AS (INSERT INTO kafka.progress (view, topic, partition, next_offset)"
     " SELECT w.view, w.topic, w.partition, w.next"
     " FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4))"
     " AS w (view, topic, partition, next)"
     " WHERE w.view IN (SELECT r.view FROM kafka.registry r"
     " WHERE r.view = ANY ($1) AND r.state = 'active' FOR SHARE SKIP LOCKED)"
-    " ON CONFLICT DO NOTHING",
+    " ON CONFLICT DO NOTHING RETURNING view, topic, partition, next_offset)"
+    " INSERT INTO kafka.begun AS b (view, topic, partition, first_offset) SELECT * FROM made"
+    " ON CONFLICT (view, topic, partition) DO UPDATE SET first_offset = excluded.first_offset"
+    " WHERE b.first_offset > excluded.first_offset",
     4,
     {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID},
     nullptr};

@@ -183,4 +183,14 @@ std::vector<registered_view> load_registry()
     return views;
 }
 
+registered_view load_view(Oid view)
+{
+    for (registered_view& v : load_registry())
+        if (v.view == view)
+            return std::move(v);
+    throw pg::fault_error({.kind = fault_kind::wrong_object,
+                           .message = "relation with OID " + std::to_string(view) +
+                                      " is not a continuous view"});
+}
+
 } // namespace ke::stream

@@ -57,6 +57,8 @@ bool registry_exists();
 
 // All views of this database, by OID. Inside a transaction; uses SPI. Throws pg_error, fault_error.
 std::vector<registered_view> load_registry();
+// One of them. Throws fault_error too where it is none.
+registered_view load_view(Oid);
 
 // Who commits what when a view is paused, rewound or dropped: kafka.pause and kafka.seek lock the hidden
 // view against batches (EXCLUSIVE; a batch takes ROW SHARE), the registry row, then all progress rows

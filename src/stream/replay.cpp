@@ -2,10 +2,22 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "commands/trigger.h"
+#include "nodes/makefuncs.h"
+#include "utils/guc.h"
 #include "utils/resowner.h"
 }
 
 namespace ke::stream {
+
+void settle_session()
+{
+    set_config_option("row_security", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                      false);
+    ConstraintsSetStmt* all = makeNode(ConstraintsSetStmt);
+    all->deferred = false;
+    AfterTriggerSetState(all);
+}
 
 void raise_trouble(const trouble& t)
 {

@@ -28,6 +28,10 @@ struct replay {
 // Messages [0, end) of replay.rows. Throws pg_error for what is no record's fault.
 void run_replay(replay&, std::uint32_t end);
 
+// In a session: settings as in a worker's batch, for the rest of the function (the caller has a level of
+// settings of its own) or, where the server has nothing smaller, of the transaction. Raises.
+void settle_session();
+
 // Throws it, as a server error that was judged already.
 [[noreturn]] void raise_trouble(const trouble&);
 

@@ -204,16 +204,6 @@ void give_new_reason(std::int64_t id, const refused& f)
     spi.end();
 }
 
-registered_view find_view(Oid view)
-{
-    for (registered_view& v : load_registry())
-        if (v.view == view)
-            return std::move(v);
-    throw pg::fault_error({.kind = fault_kind::wrong_object,
-                           .message = "relation with OID " + std::to_string(view) +
-                                      " is not a continuous view"});
-}
-
 struct outcome {
     std::int64_t retried, stored, kept;
 };
@@ -340,26 +330,15 @@ void retrying::try_again(const letters& page, outcome& sum)
     sum.stored += static_cast<std::int64_t>(gone.size());
 }
 
-// As in a worker's batch, for the rest of the function or, where the server has nothing smaller, of
-// the transaction.
-void settle_settings()
-{
-    set_config_option("row_security", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-                      false);
-    ConstraintsSetStmt* all = makeNode(ConstraintsSetStmt);
-    all->deferred = false;
-    AfterTriggerSetState(all);
-}
-
 outcome retry(Oid view, const char* condition)
 {
-    registered_view is = find_view(view);
+    registered_view is = load_view(view);
     chosen_letters chosen = pg::call([&] { return choose(is, condition); });
     outcome sum{};
     if (chosen.count == 0)
         return sum;
     MemoryContext page_memory = pg::call([] {
-        settle_settings();
+        settle_session();
         return AllocSetContextCreate(CurrentMemoryContext, "kafka retry", ALLOCSET_DEFAULT_SIZES);
     });
     retrying work(std::move(is));
@@ -380,7 +359,7 @@ outcome retry(Oid view, const char* condition)
 
 std::int64_t discard(Oid view, const char* condition)
 {
-    registered_view is = find_view(view);
+    registered_view is = load_view(view);
     return pg::call([&] {
         chosen_letters chosen = choose(is, condition);
         spi_stretch spi;

@@ -107,7 +107,7 @@ refused at_message(const share& s, std::uint32_t number)
     const decode::message_ref& m = c.rows.messages[within];
     refused f;
     f.number = number;
-    f.topic = s.feed->topics[m.topic.value];
+    f.topic = s.rows.topics[m.topic.value];
     f.partition = m.partition.value;
     f.offset = m.offset.value;
     f.timestamp_ms = m.timestamp_ms;

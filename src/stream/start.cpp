@@ -209,6 +209,12 @@ void write_positions(Oid view, const start_positions& p)
         " DO UPDATE SET next_offset = excluded.next_offset, leader_epoch = NULL,"
         " mark_offset = NULL, mark_time = NULL, mark_size = NULL",
         a);
+    run("INSERT INTO kafka.begun AS b (view, topic, partition, first_offset)"
+        " SELECT $1, t, n, o FROM unnest($2, $3, $4) u (t, n, o)"
+        " ON CONFLICT (view, topic, partition)"
+        " DO UPDATE SET first_offset = excluded.first_offset"
+        " WHERE b.first_offset > excluded.first_offset",
+        a);
     spi.end();
 }
 
