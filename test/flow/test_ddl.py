@@ -306,3 +306,87 @@ def test_without_preload(bare_db):
         assert e.sqlstate == "55000"
         assert "shared_preload_libraries = 'kafka_engine'" in e.diag.message_hint
     assert isinstance(e, psycopg.Error)
+
+
+@pytest.mark.parametrize("query", ["SELECT id, name FROM clicks",
+                                   "SELECT id, avg(id) AS name FROM clicks GROUP BY id"])
+def test_every_alter_is_live(db, clicks, produce, query):
+    """Each form of ALTER under the words MATERIALIZED VIEW, with the worker running behind it."""
+    is_table = "GROUP" not in query
+    sent = 0
+
+    def rows_come(view):
+        nonlocal sent
+        produce(clicks, numbered(sent, sent + 3))
+        sent += 3
+        db.wait(view)
+        assert db.value(f"SELECT count(*) FROM {view}") == sent
+
+    def alter(view, words):
+        db.execute(f"ALTER MATERIALIZED VIEW {view} {words}")
+
+    with db.role() as other:
+        db.view("v", query)
+        rows_come("v")
+        alter("v", "RENAME COLUMN name TO title")
+        rows_come("v")
+        assert db.value("SELECT title IS NOT NULL FROM v LIMIT 1")
+        alter("v", "RENAME TO w")
+        rows_come("w")
+        assert db.value("SELECT view::text FROM kafka.views") == "w"
+        db.execute("CREATE SCHEMA s")
+        alter("w", "SET SCHEMA s")
+        rows_come("s.w")
+        db.execute(f"GRANT ALL ON SCHEMA public, s TO {other}")
+        alter("s.w", f"OWNER TO {other}")
+        assert db.wait_state("s.w", "retrying")[1].startswith("permission denied")
+        db.execute(f"GRANT SELECT ON clicks TO {other}")
+        db.execute(f"GRANT USAGE ON FOREIGN SERVER broker TO {other}")
+        rows_come("s.w")
+        db.execute("COMMENT ON MATERIALIZED VIEW s.w IS 'mine'")
+        assert db.value("SELECT obj_description('s.w'::regclass, 'pg_class')") == "mine"
+        db.execute("GRANT SELECT ON s.w TO PUBLIC")
+        alter("IF EXISTS s.w", "SET (kafka.batch_rows = 2)")
+        rows_come("s.w")
+        assert db.value("SELECT options->>'batch_rows' FROM kafka.views") == "2"
+        alter("s.w", "RESET (kafka.batch_rows)")
+        alter("s.w", "DEPENDS ON EXTENSION kafka_engine")
+        alter("s.w", "NO DEPENDS ON EXTENSION kafka_engine")
+        if is_table:
+            alter("s.w", "ALTER COLUMN title SET STATISTICS 10, ALTER COLUMN title SET STORAGE MAIN,"
+                         " ALTER COLUMN title SET (n_distinct = 5), ALTER COLUMN title RESET (n_distinct)")
+            alter("s.w", "SET (fillfactor = 80, kafka.flush_interval = '10ms')")
+            alter("s.w", "SET TABLESPACE pg_default")
+            db.execute("CREATE UNIQUE INDEX w_id ON s.w (id)")
+            alter("s.w", "CLUSTER ON w_id")
+            alter("s.w", "SET WITHOUT CLUSTER")
+            alter("s.w", "SET ACCESS METHOD heap")
+            db.execute("CLUSTER s.w USING w_id")
+            db.execute("VACUUM FULL s.w")
+        rows_come("s.w")
+        kind = "r" if is_table else "v"
+        assert db.value("SELECT relkind FROM pg_class WHERE oid = 's.w'::regclass") == kind
+        assert db.value("SELECT table_type FROM information_schema.tables WHERE table_name = 'w'") == (
+            "BASE TABLE" if is_table else "VIEW")
+        assert "FROM clicks" in db.value("SELECT definition FROM kafka.views")
+        assert db.value("SELECT count(*) = count(DISTINCT id) FROM s.w")
+        db.execute(f"REASSIGN OWNED BY {other} TO CURRENT_USER")
+        rows_come("s.w")
+
+
+def test_dependencies_are_the_servers_own(db, clicks):
+    db.execute("CREATE TABLE names (id int PRIMARY KEY, name text)")
+    db.execute("CREATE TYPE mood AS ENUM ('good')")
+    db.execute("CREATE FUNCTION twice(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 * 2'")
+    db.view("v", "SELECT twice(c.id) AS id, n.name, 'good'::mood AS mood FROM clicks c JOIN names n"
+                 " USING (id)")
+    for what in ("TABLE names", "FUNCTION twice(int)", "TYPE mood", "FOREIGN TABLE clicks"):
+        e = db.error(f"DROP {what}")
+        assert e.sqlstate == "2BP01" and "v" in e.diag.message_detail, what
+    assert db.error("ALTER TABLE names DROP COLUMN name").sqlstate == "2BP01"
+    assert db.error("ALTER FOREIGN TABLE clicks DROP COLUMN id").sqlstate == "2BP01"
+    db.execute("ALTER TABLE names RENAME TO people")
+    assert "people" in db.value("SELECT definition FROM kafka.views")
+    db.execute("DROP TABLE people CASCADE")
+    assert db.rows("SELECT * FROM kafka.views") == []
+    assert db.value("SELECT to_regclass('v')") is None
