@@ -55,7 +55,11 @@ CREATE TABLE kafka.registry (
     settings    jsonb NOT NULL DEFAULT '{}',    -- TimeZone, DateStyle, IntervalStyle of the creator
     cluster_id  text,                           -- of the cluster the positions belong to
     target_columns int2[] NOT NULL,             -- column i of query feeds this attribute of target
-    database    oid NOT NULL                    -- where registered; differs after a template copy
+    target_names name[] NOT NULL,               -- their names: no dump keeps numbers
+    database    oid NOT NULL,                   -- where registered; differs after a template copy
+    body        name                            -- of a stream: the procedure in this schema that holds
+                                                -- its statements; view = query = target, a view that
+                                                -- stands for it
 );
 
 -- Truth about what has been read: the next offset, in the transaction of the rows it covers.
@@ -201,6 +205,18 @@ CREATE FUNCTION kafka.seek(view regclass, "to" text) RETURNS void
 CREATE FUNCTION kafka.create_view(name text, query text, options jsonb DEFAULT '{}') RETURNS void
     AS 'MODULE_PATHNAME', 'kafka_engine_create_view' LANGUAGE C STRICT;
 
+-- Views and streams of the caller's that came by pg_restore or with a copied database, and hold still,
+-- go on where they stood; how many.
+CREATE FUNCTION kafka.resume_restored() RETURNS bigint
+    AS 'MODULE_PATHNAME', 'kafka_engine_resume_restored' LANGUAGE C;
+
+-- A stream: statements that run once per batch of a topic, with the same positions and errors as a view.
+CREATE FUNCTION kafka.create_stream(name text, topic_table regclass, statement text,
+                                    options jsonb DEFAULT '{}') RETURNS void
+    AS 'MODULE_PATHNAME', 'kafka_engine_create_stream' LANGUAGE C STRICT;
+CREATE FUNCTION kafka.drop_stream(name text) RETURNS void
+    AS 'MODULE_PATHNAME', 'kafka_engine_drop_stream' LANGUAGE C STRICT;
+
 CREATE FUNCTION kafka.on_ddl_start() RETURNS event_trigger
     AS 'MODULE_PATHNAME', 'kafka_engine_on_ddl_start' LANGUAGE C;
 CREATE FUNCTION kafka.on_ddl_end() RETURNS event_trigger
@@ -266,11 +282,12 @@ GRANT SELECT ON kafka.lag TO PUBLIC;
 -- time left stands in for the reason while a view catches up.
 CREATE VIEW kafka.views AS
     SELECT r.view, r.topic_table, s.state,
-           CASE WHEN r.state = 'active' THEN greatest(l.since, r.since) ELSE r.since END AS since,
+           CASE WHEN k.state = 'active' THEN greatest(l.since, r.since) ELSE r.since END AS since,
            CASE WHEN s.state = 'catching up' AND l.reason IS NULL THEN
                     'about ' || (SELECT date_trunc('second', max(g.catch_up_time)) FROM kafka.lag g
                                  WHERE g.view = r.view)::text || ' left'
-                WHEN r.state = 'active' THEN CASE WHEN l.view IS NULL THEN a.reason ELSE l.reason END
+                WHEN k.copied THEN 'restored'
+                WHEN k.state = 'active' THEN CASE WHEN l.view IS NULL THEN a.reason ELSE l.reason END
                 WHEN pg_has_role(c.relowner, 'USAGE') THEN r.reason
            END AS reason,
            CASE WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN NULL
@@ -278,15 +295,22 @@ CREATE VIEW kafka.views AS
                 ELSE r.error END AS error,
            greatest(l.error_at, r.error_at) AS error_at,
            coalesce(p.rows, 0) AS rows, coalesce(p.rejects, 0) AS rejects,
-           CASE WHEN r.state = 'active' THEN kafka.workers_of(r.topic_table) ELSE 0 END AS workers,
-           r.start, r.options, pg_get_viewdef(r.query) AS definition
+           CASE WHEN k.state = 'active' THEN kafka.workers_of(r.topic_table) ELSE 0 END AS workers,
+           r.start, r.options,
+           CASE WHEN r.body IS NULL THEN pg_get_viewdef(r.query)
+                ELSE coalesce(pg_get_function_sqlbody(b.oid), b.prosrc) END AS definition
     FROM kafka.registry r
     JOIN pg_class c ON c.oid = r.view
+    LEFT JOIN pg_proc b ON b.proname = r.body AND b.pronamespace = 'kafka'::regnamespace
     CROSS JOIN kafka.absence() a
     LEFT JOIN kafka.live_views() l ON l.view = r.view
     LEFT JOIN (SELECT view, sum(rows)::bigint AS rows, sum(skipped)::bigint AS rejects
                FROM kafka.progress GROUP BY view) p ON p.view = r.view
-    CROSS JOIN LATERAL (SELECT CASE WHEN r.state <> 'active' THEN r.state
+    CROSS JOIN LATERAL (SELECT d.oid <> r.database AND r.state = 'active' AS copied,
+                               CASE WHEN d.oid <> r.database AND r.state = 'active' THEN 'paused'
+                                    ELSE r.state END AS state
+                        FROM pg_database d WHERE d.datname = current_database()) k
+    CROSS JOIN LATERAL (SELECT CASE WHEN k.state <> 'active' THEN k.state
                                     WHEN l.state IN ('paused', 'stopped') THEN 'starting'
                                     ELSE coalesce(l.state, a.state) END AS state) s;
 GRANT SELECT ON kafka.views TO PUBLIC;

@@ -268,3 +268,28 @@ inline void read_from(Query* query, Relation relation)
 }
 
 } // namespace ke::pg
+
+extern "C" {
+#include "catalog/objectaddress.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+}
+
+namespace ke::pg {
+
+// A procedure in SQL without parameters: its text, or the analyzed body. Nothing is checked.
+inline ObjectAddress create_procedure(const char* name, Oid schema, Oid owner, const char* text,
+                                      Node* body)
+{
+    const Datum none = PointerGetDatum(nullptr);
+    return ProcedureCreate(name, schema, false, false, VOIDOID, owner, SQLlanguageId, InvalidOid, text,
+                           nullptr, body, PROKIND_PROCEDURE, false, false, false, PROVOLATILE_VOLATILE,
+                           PROPARALLEL_UNSAFE, buildoidvector(nullptr, 0), none, none, none, NIL, none,
+#if PG_VERSION_NUM >= 180000
+                           NIL,
+#endif
+                           none, InvalidOid, 100, 0);
+}
+
+} // namespace ke::pg

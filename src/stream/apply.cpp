@@ -176,7 +176,7 @@ void apply_share(share& s, bool careful)
         if (careful) {
             apply_carefully(s);
         } else {
-            s.stored = store_rows(s);
+            s.stored = s.view->plan.before.empty() ? store_rows(s) : run_plan(*s.view, s.rows);
         }
     }
     if (!s.moves.empty()) {

@@ -1,6 +1,7 @@
 // kafka.pause, kafka.resume, kafka.seek and kafka.create_view. All transactional, for the view's owner.
 // Locks: the registry row, then all progress rows, so that no batch of the view commits between them
 // and the end of the transaction (registry.h says how workers keep their side).
+#include "stream/create.h"
 #include "stream/ddl.h"
 
 extern "C" {
@@ -10,6 +11,7 @@ extern "C" {
 #include "storage/lmgr.h"
 #include "tcop/dest.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -17,6 +19,7 @@ extern "C" {
 }
 
 #include "stream/registry.h"
+#include "stream/restored.h"
 #include "stream/sql.h"
 #include "stream/start.h"
 
@@ -107,6 +110,8 @@ void pause(Oid view)
 void resume(Oid view)
 {
     look_up(view, false);
+    if (adopt_copies(GetUserNameFromId(GetUserId(), false)))
+        record_dependencies();
     handled_view h = look_up(view, true);
     if (strcmp(h.state, "active") == 0)
         return;
@@ -140,6 +145,8 @@ void seek(Oid view, const char* to)
 
 // ------------------------------------------------------------------ create_view
 
+} // namespace
+
 List* definitions_of(Jsonb* options)
 {
     if (!JB_ROOT_IS_OBJECT(options))
@@ -165,6 +172,8 @@ List* definitions_of(Jsonb* options)
     spi.end();
     return list;
 }
+
+namespace {
 
 Node* parse_select(const char* text)
 {

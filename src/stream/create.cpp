@@ -1,6 +1,7 @@
 // CREATE MATERIALIZED VIEW ... WITH (kafka.continuous): what the statement asks for, the relations that
 // come of it (relations, split, keyed), and the registry row.
 // Everything is judged before anything is made. Server's thread, in the user's transaction.
+#include "stream/create.h"
 #include "stream/ddl.h"
 
 extern "C" {
@@ -31,29 +32,6 @@ extern "C" {
 namespace ke::stream {
 
 namespace {
-
-// What the statement asks for, beside its query.
-struct request {
-    List* names = NIL; // options to keep: String nodes
-    List* values = NIL;
-    const char* start = nullptr; // as given; null: the topic table's default, else earliest
-    const char* into = nullptr;
-    const char* group = nullptr;
-    const char* key = nullptr;
-    const char* on_conflict = nullptr;
-    const char* delete_when = nullptr;
-    const char* paused = nullptr; // why, or null
-};
-
-// What is made of it.
-struct made_view {
-    ObjectAddress view;
-    Oid query;
-    Oid topic_table;
-    Oid target;
-    int columns;
-    std::int16_t* attributes; // of target, for each column that is stored
-};
 
 // The query, judged.
 struct judged {
@@ -87,6 +65,8 @@ void keep_option(request* r, DefElem* d, const char* value)
         r->values = lappend(r->values, makeString(pstrdup(value)));
     }
 }
+
+} // namespace
 
 // Takes the options of ours out of the list.
 request take_options(List** definitions)
@@ -127,6 +107,8 @@ request take_options(List** definitions)
     return r;
 }
 
+namespace {
+
 // ------------------------------------------------------------------ the query and who may run it
 
 bool check_rights_of(Node* node, void*)
@@ -139,6 +121,13 @@ bool check_rights_of(Node* node, void*)
     return pg::walk_query(castNode(Query, node), check_rights_of, nullptr, 0);
 }
 
+} // namespace
+
+void check_rights_everywhere(Query* query)
+{
+    (void) check_rights_of(reinterpret_cast<Node*>(query), nullptr);
+}
+
 void check_server_right(Oid topic_table)
 {
     ForeignServer* server = GetForeignServer(GetForeignTable(topic_table)->serverid);
@@ -146,6 +135,8 @@ void check_server_right(Oid topic_table)
     if (right != ACLCHECK_OK)
         aclcheck_error(right, OBJECT_FOREIGN_SERVER, server->servername);
 }
+
+namespace {
 
 // The column list of the statement gives the query's columns their names.
 void name_columns(Query* query, List* names)
@@ -184,6 +175,8 @@ Datum number_array(const std::int16_t* numbers, int count)
     return PointerGetDatum(construct_array(d, count, INT2OID, 2, true, TYPALIGN_SHORT));
 }
 
+} // namespace
+
 void register_view(const made_view& v, const request& r, const start_positions& start)
 {
     sql_arguments a;
@@ -199,17 +192,22 @@ void register_view(const made_view& v, const request& r, const start_positions& 
     a.add_text(start.cluster_id);
     a.add(INT2ARRAYOID, number_array(v.attributes, v.columns));
     a.add_oid(MyDatabaseId);
+    a.add(NAMEOID, v.body ? DirectFunctionCall1(namein, CStringGetDatum(v.body)) : Datum(0), !v.body);
     spi_stretch spi;
     spi.begin();
     run("INSERT INTO kafka.registry (view, query, topic_table, target, state, reason, start, options,"
-        " settings, cluster_id, target_columns, database)"
+        " settings, cluster_id, target_columns, database, body, target_names)"
         " SELECT $1, $2, $3, $4, $5, $6, $7, jsonb_object($8, $9), jsonb_object_agg(s,"
-        " current_setting(s)), $10, $11, $12 FROM unnest('{TimeZone,DateStyle,IntervalStyle}'::text[]) s",
+        " current_setting(s)), $10, $11, $12, $13, ARRAY(SELECT a.attname FROM unnest($11) WITH ORDINALITY"
+        " u (attnum, n) JOIN pg_attribute a ON a.attrelid = $4 AND a.attnum = u.attnum ORDER BY u.n)"
+        " FROM unnest('{TimeZone,DateStyle,IntervalStyle}'::text[]) s",
         a);
     spi.end();
     write_positions(v.view.objectId, start);
     log_state(v.view.objectId, r.paused ? "paused" : "starting", r.paused ? r.paused : "created");
 }
+
+namespace {
 
 // The topic table's own default for its views.
 const char* default_of(Oid topic_table, const char* option)
@@ -231,24 +229,37 @@ const char* default_group(RangeVar* view)
                     view->relname);
 }
 
-bool exists_already(CreateTableAsStmt* stmt)
+} // namespace
+
+void fill_defaults(request* r, Oid topic_table, RangeVar* name)
+{
+    if (!r->start)
+        r->start = default_of(topic_table, "start");
+    if (!r->start)
+        r->start = "earliest";
+    if (!r->group)
+        r->group = default_group(name);
+}
+
+bool exists_already(RangeVar* rel, bool if_not_exists)
 {
     Oid existing = InvalidOid;
-    (void) RangeVarGetAndCheckCreationNamespace(stmt->into->rel, NoLock, &existing);
-    if (stmt->into->rel->relpersistence == RELPERSISTENCE_TEMP)
+    (void) RangeVarGetAndCheckCreationNamespace(rel, NoLock, &existing);
+    if (rel->relpersistence == RELPERSISTENCE_TEMP)
         ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
                         errmsg("a continuous view cannot be temporary"),
                         errhint("Create it in a permanent schema.")));
     if (!OidIsValid(existing))
         return false;
-    const char* name = stmt->into->rel->relname;
-    if (!stmt->if_not_exists)
+    if (!if_not_exists)
         ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
-                        errmsg("relation \"%s\" already exists", name)));
+                        errmsg("relation \"%s\" already exists", rel->relname)));
     ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_TABLE),
-                     errmsg("relation \"%s\" already exists, skipping", name)));
+                     errmsg("relation \"%s\" already exists, skipping", rel->relname)));
     return true;
 }
+
+namespace {
 
 // ------------------------------------------------------------------ v and what feeds it
 
@@ -387,22 +398,17 @@ ObjectAddress create_continuous_view(CreateTableAsStmt* stmt, const char* query_
     request r = take_options(&stmt->into->options);
     if (stmt->into->skipData)
         r.paused = "created WITH NO DATA";
-    if (exists_already(stmt))
+    if (exists_already(stmt->into->rel, stmt->if_not_exists))
         return InvalidObjectAddress;
 
     Query* query = castNode(Query, stmt->query);
     name_columns(query, stmt->into->colNames);
     made_view v{};
     v.topic_table = check_query(query);
-    check_rights_of(stmt->query, nullptr);
+    check_rights_everywhere(query);
     check_server_right(v.topic_table);
     judged j = judge(query, v.topic_table, r);
-    if (!r.start)
-        r.start = default_of(v.topic_table, "start");
-    if (!r.start)
-        r.start = "earliest";
-    if (!r.group)
-        r.group = default_group(stmt->into->rel);
+    fill_defaults(&r, v.topic_table, stmt->into->rel);
     start_positions start = resolve_start(v.topic_table, GetUserId(), r.start, r.group);
 
     make_relations(&v, r, stmt->into, j);

@@ -6,6 +6,7 @@
 extern "C" {
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
 #include "commands/event_trigger.h"
 #include "commands/tablecmds.h"
 #include "storage/lmgr.h"
@@ -53,6 +54,7 @@ struct gone_view {
     Oid view;
     Oid query;
     Oid states; // InvalidOid: the view is its own table, or feeds the user's
+    Oid body;   // of a stream: its procedure
 };
 
 // The views among what was dropped; their rows go from all our tables.
@@ -61,17 +63,19 @@ List* forget_views()
     MemoryContext outer = CurrentMemoryContext;
     spi_stretch spi;
     spi.begin();
-    std::uint64_t n = run("SELECT r.view::oid, r.query::oid, t.oid FROM kafka.registry r"
+    std::uint64_t n = run("SELECT r.view::oid, r.query::oid, t.oid, b.oid FROM kafka.registry r"
                           " JOIN pg_event_trigger_dropped_objects() d ON d.objid = r.view"
                           " LEFT JOIN pg_class t ON t.oid = r.target"
                           " AND t.relnamespace = 'kafka'::regnamespace"
+                          " LEFT JOIN pg_proc b ON b.proname = r.body"
+                          " AND b.pronamespace = 'kafka'::regnamespace"
                           " WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0",
                           {});
     List* gone = NIL;
     MemoryContext inner = MemoryContextSwitchTo(outer);
     for (std::uint64_t i = 0; i < n; i++) {
         auto* g = static_cast<gone_view*>(palloc(sizeof(gone_view)));
-        *g = {oid_field(i, 1), oid_field(i, 2), oid_field(i, 3)};
+        *g = {oid_field(i, 1), oid_field(i, 2), oid_field(i, 3), oid_field(i, 4)};
         gone = lappend(gone, g);
     }
     MemoryContextSwitchTo(inner);
@@ -117,6 +121,17 @@ void drop_hidden(Oid relation, DropBehavior behavior)
     end_privileged(who);
 }
 
+void drop_body(Oid procedure, DropBehavior behavior)
+{
+    if (!OidIsValid(procedure) || !SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(procedure)))
+        return;
+    privileged who = begin_privileged();
+    ObjectAddress address;
+    ObjectAddressSet(address, ProcedureRelationId, procedure);
+    performDeletion(&address, behavior, PERFORM_DELETION_INTERNAL);
+    end_privileged(who);
+}
+
 // ------------------------------------------------------------------ ddl_command_end
 
 // Hidden views and tables of states belong to whom their views belong, since the query runs as that
@@ -134,12 +149,25 @@ void follow_owners()
         LockRelationOid(oid_field(i, 1), AccessExclusiveLock);
         ATExecChangeOwner(oid_field(i, 1), oid_field(i, 2), false, AccessExclusiveLock);
     }
+    n = run("SELECT format('ALTER PROCEDURE kafka.%I() OWNER TO %s', b.proname, v.relowner::regrole)"
+            " FROM kafka.registry r JOIN pg_class v ON v.oid = r.view JOIN pg_proc b"
+            " ON b.proname = r.body AND b.pronamespace = 'kafka'::regnamespace"
+            " WHERE v.relowner <> b.proowner",
+            {});
+    List* statements = NIL;
+    for (std::uint64_t i = 0; i < n; i++)
+        statements = lappend(statements, field(i, 1));
+    ListCell* lc;
+    foreach (lc, statements)
+        run(static_cast<const char*>(lfirst(lc)), {});
     spi.end();
 }
 
 // Columns that are fed: still there, and still taking what the query gives.
 void check_fed_columns()
 {
+    sql_arguments here; // rows on their way in by a restore have other numbers
+    here.add_oid(MyDatabaseId);
     spi_stretch spi;
     spi.begin();
     std::uint64_t n =
@@ -147,9 +175,9 @@ void check_fed_columns()
             " FROM kafka.registry r CROSS JOIN unnest(r.target_columns) WITH ORDINALITY u (attnum, n)"
             " JOIN pg_attribute a ON a.attrelid = r.target AND a.attnum = u.attnum"
             " JOIN pg_attribute c ON c.attrelid = r.query AND c.attnum = u.n"
-            " WHERE a.attisdropped OR a.attgenerated <> '' OR a.attidentity = 'a'"
-            " OR a.atttypid <> c.atttypid ORDER BY 1, 5",
-            {});
+            " WHERE r.database = $1 AND (a.attisdropped OR a.attgenerated <> '' OR a.attidentity = 'a'"
+            " OR a.atttypid <> c.atttypid) ORDER BY 1, 5",
+            here);
     for (std::uint64_t i = 0; i < n; i++) {
         Oid target = oid_field(i, 1);
         HeapTuple tuple = SearchSysCacheAttNum(target, AttrNumber(oid_field(i, 5)));
@@ -165,6 +193,13 @@ void check_fed_columns()
         check_column(target, reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple)), oid_field(i, 4));
         ReleaseSysCache(tuple);
     }
+    // The names are for a restore.
+    run("UPDATE kafka.registry r SET target_names = n.names FROM (SELECT f.view, array_agg(a.attname"
+        " ORDER BY u.n) AS names FROM kafka.registry f CROSS JOIN unnest(f.target_columns)"
+        " WITH ORDINALITY u (attnum, n) JOIN pg_attribute a ON a.attrelid = f.target"
+        " AND a.attnum = u.attnum WHERE f.database = $1 GROUP BY f.view) n"
+        " WHERE n.view = r.view AND n.names <> r.target_names",
+        here);
     spi.end();
 }
 
@@ -172,7 +207,8 @@ void check_targets()
 {
     spi_stretch spi;
     spi.begin();
-    std::uint64_t n = run("SELECT DISTINCT target::oid FROM kafka.registry ORDER BY 1", {});
+    std::uint64_t n = run("SELECT DISTINCT target::oid FROM kafka.registry"
+                          " WHERE body IS NULL ORDER BY 1", {});
     for (std::uint64_t i = 0; i < n; i++)
         check_target(oid_field(i, 1));
     spi.end();
@@ -263,6 +299,7 @@ KE_FUNCTION(kafka_engine_on_drop)
         auto* g = static_cast<ke::stream::gone_view*>(lfirst(lc));
         ke::stream::drop_hidden(g->query, ke::stream::behavior_of(node));
         ke::stream::drop_hidden(g->states, ke::stream::behavior_of(node));
+        ke::stream::drop_body(g->body, ke::stream::behavior_of(node));
     }
     if (gone != NIL)
         ke::stream::notify_at_commit();

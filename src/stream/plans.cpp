@@ -65,36 +65,44 @@ struct attributes_seen {
     plain_shape* shape; // null: none
 };
 
-// What of the topic the plan reads, as planned now; in the context that is current.
-attributes_seen see_attributes(const registered_view& v, SPIPlanPtr plan, int* generation)
+// Adds what one plan reads, as planned now; in the context given.
+void see_plan(const registered_view& v, SPIPlanPtr plan, bool alone, MemoryContext to,
+              std::int64_t* generations, attributes_seen* seen)
 {
-    MemoryContext caller = CurrentMemoryContext;
-    attributes_seen seen = {false, nullptr, nullptr};
-    owner_scope before = become_owner(v);
-    SPI_connect();
-    PushActiveSnapshot(GetTransactionSnapshot());
     CachedPlan* cached = SPI_plan_get_cached_plan(plan);
     if (!cached)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("rules turn the insert into \"%s\" into several statements",
                                v.name.c_str()),
                         errhint("Drop the rules on the view's target.")));
-    if (cached->generation != *generation) {
-        seen.newer = true;
-        *generation = cached->generation;
-        MemoryContext spi = MemoryContextSwitchTo(caller);
-        ListCell* cell;
-        foreach (cell, cached->stmt_list) {
-            auto* statement = static_cast<PlannedStmt*>(lfirst(cell));
-            seen.used =
-                bms_add_members(seen.used, topic::attributes_used(statement, v.topic_table));
-        }
-        if (list_length(cached->stmt_list) == 1)
-            seen.shape =
-                find_shape(linitial_node(PlannedStmt, cached->stmt_list), v.topic_table);
-        MemoryContextSwitchTo(spi);
+    *generations += cached->generation;
+    MemoryContext spi = MemoryContextSwitchTo(to);
+    ListCell* cell;
+    foreach (cell, cached->stmt_list) {
+        auto* statement = static_cast<PlannedStmt*>(lfirst(cell));
+        seen->used = bms_add_members(seen->used, topic::attributes_used(statement, v.topic_table));
     }
+    if (alone && list_length(cached->stmt_list) == 1)
+        seen->shape = find_shape(linitial_node(PlannedStmt, cached->stmt_list), v.topic_table);
+    MemoryContextSwitchTo(spi);
     ReleaseCachedPlan(cached, CurrentResourceOwner);
+}
+
+// What of the topic the plans read; in the context that is current.
+attributes_seen see_attributes(const registered_view& v, const kept_plan& plans,
+                               std::int64_t* generation)
+{
+    MemoryContext caller = CurrentMemoryContext;
+    attributes_seen seen = {false, nullptr, nullptr};
+    owner_scope before = become_owner(v);
+    SPI_connect();
+    PushActiveSnapshot(GetTransactionSnapshot());
+    std::int64_t now = 0;
+    for (SPIPlanPtr plan : plans.before)
+        see_plan(v, plan, false, caller, &now, &seen);
+    see_plan(v, plans.plan, plans.before.empty(), caller, &now, &seen);
+    seen.newer = now != *generation;
+    *generation = now;
     PopActiveSnapshot();
     SPI_finish();
     become_self(before);
@@ -134,23 +142,23 @@ bool lock_relations(const std::vector<const registered_view*>& views, std::vecto
 bool plan_view(served_view& v)
 {
     // A kept plan looks its names up again when something changed: another table may have the target's.
-    const apply_statements now = statements_of(v.is);
-    std::string sql = now.deletes + now.stores;
-    if (v.plan.plan && v.plan.sql != sql)
-        for (SPIPlanPtr* kept : {&v.plan.deletes, &v.plan.plan})
-            if (SPIPlanPtr old = std::exchange(*kept, nullptr))
-                pg::call([&] { SPI_freeplan(old); });
+    std::vector<std::string> now = statements_of(v.is);
+    if (v.plan.plan && v.plan.sql != now) {
+        std::set<int> of_functions = std::move(v.plan.of_functions);
+        free_plan(v.plan);
+        v.plan.of_functions = std::move(of_functions);
+    }
     if (!v.plan.plan) {
-        if (!now.deletes.empty() && !v.plan.deletes)
-            v.plan.deletes = pg::call([&] { return make_plan(v.is, now.deletes.c_str()); });
-        v.plan.plan = pg::call([&] { return make_plan(v.is, now.stores.c_str()); });
-        v.plan.sql = std::move(sql);
+        for (SPIPlanPtr left : std::exchange(v.plan.before, {}))
+            pg::call([&] { SPI_freeplan(left); });
+        for (std::size_t i = 0; i + 1 < now.size(); i++)
+            v.plan.before.push_back(pg::call([&] { return make_plan(v.is, now[i].c_str()); }));
+        v.plan.plan = pg::call([&] { return make_plan(v.is, now.back().c_str()); });
+        v.plan.sql = std::move(now);
         v.plan.generation = -1;
     }
-    // What the deletes read is read by the other plan too.
-    int generation = v.plan.generation;
-    attributes_seen seen =
-        pg::call([&] { return see_attributes(v.is, v.plan.plan, &generation); });
+    std::int64_t generation = v.plan.generation;
+    attributes_seen seen = pg::call([&] { return see_attributes(v.is, v.plan, &generation); });
     if (!seen.newer)
         return false;
     std::set<int> used = v.plan.of_functions;
@@ -195,9 +203,9 @@ std::int64_t run_plan(served_view& v, topic::batch& rows)
         owner_scope before = become_owner(v.is);
         SPI_connect();
         std::int64_t stored = 0;
-        for (SPIPlanPtr plan : {v.plan.deletes, v.plan.plan}) {
-            if (!plan)
-                continue;
+        const std::size_t first = v.plan.before.size();
+        for (std::size_t i = 0; i <= first; i++) {
+            SPIPlanPtr plan = i < first ? v.plan.before[i] : v.plan.plan;
             int code = SPI_execute_plan(plan, nullptr, nullptr, false, 0);
             if (code < 0)
                 elog(ERROR, "could not run the plan of view \"%s\": %s", v.is.name.c_str(),
@@ -230,7 +238,8 @@ void check_usage(Oid server, Oid role)
 
 void free_plan(kept_plan& p)
 {
-    SPIPlanPtr plans[] = {p.deletes, p.plan};
+    std::vector<SPIPlanPtr> plans = std::move(p.before);
+    plans.push_back(p.plan);
     p = kept_plan{};
     for (SPIPlanPtr plan : plans)
         if (plan)

@@ -392,4 +392,12 @@ Oid check_query(Query* query)
     return linitial_oid(found.tables);
 }
 
+List* topics_read(Query* query)
+{
+    level top{query, nullptr, ""};
+    topics found;
+    collect(top, &found);
+    return found.tables;
+}
+
 } // namespace ke::stream

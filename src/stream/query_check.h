@@ -15,4 +15,7 @@ namespace ke::stream {
 // of the query are locked by its analysis; those inside views are locked here.
 Oid check_query(Query* query);
 
+// The topic tables that a query reads or writes, one for each place.
+List* topics_read(Query* query);
+
 } // namespace ke::stream

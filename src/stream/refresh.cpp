@@ -122,6 +122,10 @@ refreshing::refreshing(Oid view, bool concurrently)
         throw pg::fault_error({.kind = fault_kind::refused_option,
                                .message = "the options of view \"" + is_.name + "\" do not hold",
                                .detail = is_.invalid});
+    if (!is_.body.empty())
+        throw pg::fault_error({.kind = fault_kind::wrong_object,
+                               .message = "\"" + is_.name + "\" is a stream and has no rows of its own",
+                               .hint = "kafka.seek() makes its statements run over records again."});
     const bool own = is_.target == view || pg::call([&] {
         return get_rel_namespace(is_.target) == get_namespace_oid("kafka", false);
     });

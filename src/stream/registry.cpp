@@ -28,7 +28,7 @@ namespace {
 struct plain_row {
     Oid view, query, topic_table, target, owner;
     char state;
-    char *name, *group, *cluster_id;
+    char *name, *group, *cluster_id, *body;
     int option_words, setting_words, columns, defaults;
     char **options, **settings, **default_words;
     std::int16_t* target_columns;
@@ -40,11 +40,12 @@ struct plain_rows {
 };
 
 const char load_sql[] =
-    "SELECT r.view::oid, r.query::oid, r.topic_table::oid, r.target::oid, q.relowner, r.state,"
+    "SELECT r.view::oid, r.query::oid, r.topic_table::oid, r.target::oid, q.relowner,"
+    " CASE WHEN r.database = $1 THEN r.state ELSE 'paused' END,"
     " n.nspname, v.relname, r.cluster_id,"
     " ARRAY(SELECT w FROM jsonb_each_text(r.options) e, unnest(ARRAY[e.key, e.value]) w),"
     " ARRAY(SELECT w FROM jsonb_each_text(r.settings) e, unnest(ARRAY[e.key, e.value]) w),"
-    " r.target_columns"
+    " r.target_columns, r.body"
     " FROM kafka.registry r JOIN pg_class v ON v.oid = r.view JOIN pg_namespace n ON n.oid = v.relnamespace"
     " JOIN pg_class q ON q.oid = r.query"
     " JOIN pg_foreign_table t ON t.ftrelid = r.topic_table"
@@ -119,6 +120,8 @@ plain_row read_row(std::uint64_t i, MemoryContext to)
     r.options = words(array_field(i, 10), to, &r.option_words);
     r.settings = words(array_field(i, 11), to, &r.setting_words);
     r.target_columns = numbers(array_field(i, 12), to, &r.columns);
+    char* body = field(i, 13);
+    r.body = MemoryContextStrdup(to, body ? body : "");
     r.default_words = topic_defaults(r.topic_table, to, &r.defaults);
     return r;
 }
@@ -128,7 +131,9 @@ plain_rows read_rows()
     MemoryContext to = CurrentMemoryContext;
     spi_stretch spi;
     spi.begin();
-    plain_rows all{run(load_sql, {}), nullptr};
+    sql_arguments a;
+    a.add_oid(MyDatabaseId); // what came by a restore is not served before somebody says so
+    plain_rows all{run(load_sql, a), nullptr};
     all.rows = static_cast<plain_row*>(MemoryContextAlloc(to, sizeof(plain_row) * (all.count + 1)));
     for (std::uint64_t i = 0; i < all.count; i++)
         all.rows[i] = read_row(i, to);
@@ -154,6 +159,7 @@ registered_view make_view(const plain_row& r)
     registered_view v{r.view,   r.query,  r.topic_table,     r.target, r.owner,
                       state_of(r.state), r.name, r.cluster_id};
     v.settings = pairs(r.settings, r.setting_words);
+    v.body = r.body;
     v.target_columns.assign(r.target_columns, r.target_columns + r.columns);
     try {
         v.options = resolve_options(pairs(r.options, r.option_words),

@@ -40,6 +40,7 @@ struct registered_view {
     view_options options;
     std::vector<std::pair<std::string, std::string>> settings; // TimeZone, DateStyle, IntervalStyle
     std::vector<std::int16_t> target_columns; // column i of query feeds this attribute of target
+    std::string body;    // of a stream: the procedure in schema kafka; "": a view
     std::string invalid; // options that do not hold (any more): the view stops with these words
 };
 

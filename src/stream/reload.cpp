@@ -39,7 +39,7 @@ bool same_view(const registered_view& a, const registered_view& b)
     return a.view == b.view && a.query == b.query && a.topic_table == b.topic_table &&
            a.target == b.target && a.owner == b.owner && a.name == b.name &&
            same_options(a.options, b.options) && a.settings == b.settings &&
-           a.target_columns == b.target_columns && a.invalid == b.invalid;
+           a.target_columns == b.target_columns && a.body == b.body && a.invalid == b.invalid;
 }
 
 bool same_table(const topic::topic_table& a, const topic::topic_table& b)

@@ -65,12 +65,12 @@ struct position {
     log_mark mark = {};
 };
 
-// The kept plans of a view's statements, and the topic's attributes that it reads.
+// The kept plans of a view's or a stream's statements, and the topic's attributes that it reads.
 struct kept_plan {
-    SPIPlanPtr deletes = nullptr; // run before it; null: none
+    std::vector<SPIPlanPtr> before; // run first, in order
     SPIPlanPtr plan = nullptr;
-    std::string sql;             // its text: made anew where relations or columns have other names now
-    int generation = -1;         // of the cached plan that `attributes` were taken from
+    std::vector<std::string> sql; // their texts: made anew where relations or columns have other names
+    std::int64_t generation = -1; // of the cached plans that `attributes` were taken from, summed up
     std::vector<int> attributes; // offset by FirstLowInvalidHeapAttributeNumber, ascending
     std::set<int> of_functions;  // likewise: read by functions of the query, as their scans told
     topic::decode_columns columns; // for this view alone

@@ -15,6 +15,7 @@ extern "C" {
 #include "pg/guard.h"
 #include "stream/aggregates.h"
 #include "stream/keyed.h"
+#include "stream/body.h"
 
 namespace ke::stream {
 
@@ -251,8 +252,10 @@ char* store_statement(const shape& s)
 
 } // namespace
 
-apply_statements statements_of(const registered_view& v)
+std::vector<std::string> statements_of(const registered_view& v)
 {
+    if (!v.body.empty())
+        return statements_of_body(v.body);
     const plain_view plain{v.query,
                            v.target,
                            v.target_columns.data(),
@@ -267,7 +270,11 @@ apply_statements statements_of(const registered_view& v)
         shape s = shape_of(plain);
         made = {s.deletes ? delete_statement(s) : "", store_statement(s)};
     });
-    return {made.deletes, made.stores};
+    std::vector<std::string> all;
+    if (*made.deletes)
+        all.emplace_back(made.deletes);
+    all.emplace_back(made.stores);
+    return all;
 }
 
 } // namespace ke::stream

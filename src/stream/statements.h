@@ -1,19 +1,16 @@
 // The statements that bring a batch into a view's table, made from the hidden query as it is now, with
-// the names that columns have now. Server's thread.
+// the names that columns have now; or a stream's own. Server's thread.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "stream/registry.h"
 
 namespace ke::stream {
 
-struct apply_statements {
-    std::string deletes; // run first; "": none
-    std::string stores;
-};
-
-// The relations are locked by the caller. Throws pg_error (e.g. a column was dropped).
-apply_statements statements_of(const registered_view&);
+// Run one after the other; at least one. The relations are locked by the caller. Throws pg_error (e.g. a
+// column was dropped).
+std::vector<std::string> statements_of(const registered_view&);
 
 } // namespace ke::stream

@@ -6,8 +6,6 @@
 
 extern "C" {
 #include "access/xact.h"
-#include "catalog/dependency.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "pgstat.h"
@@ -25,6 +23,7 @@ extern "C" {
 #include "pg/wait.h"
 #include "stream/ends.h"
 #include "stream/processes.h"
+#include "stream/restored.h"
 #include "stream/sql.h"
 #include "stream/transaction.h"
 #include "topic/topic.h"
@@ -81,54 +80,14 @@ bool attach(int number, Oid* database)
     return true;
 }
 
-// What was registered in another database (this one is a copy of it): paused, so that a copy for a
-// test never reads production by itself.
-void pause_restored()
-{
-    spi_stretch spi;
-    spi.begin();
-    sql_arguments a;
-    a.add_oid(MyDatabaseId);
-    run("WITH copied AS (UPDATE kafka.registry SET state = 'paused', reason = 'restored',"
-        " since = clock_timestamp(), database = $1 WHERE database <> $1 RETURNING view)"
-        " INSERT INTO kafka.state_log (view, state, reason, by)"
-        " SELECT view, 'paused', 'restored', 'supervisor' FROM copied",
-        a);
-    spi.end();
-}
-
-// A view depends on the hidden one with its query, but no dump says so: the dependency is recorded
-// again where it is missing.
-void record_dependencies()
-{
-    spi_stretch spi;
-    spi.begin();
-    const std::uint64_t n =
-        run("SELECT r.view::oid, r.query::oid FROM kafka.registry r"
-            " JOIN pg_class v ON v.oid = r.view JOIN pg_class q ON q.oid = r.query"
-            " WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass"
-            " AND d.objid = r.view AND d.objsubid = 0 AND d.refclassid = 'pg_class'::regclass"
-            " AND d.refobjid = r.query)",
-            {});
-    for (std::uint64_t i = 0; i < n; i++) {
-        ObjectAddress view, query;
-        ObjectAddressSet(view, RelationRelationId, oid_field(i, 1));
-        ObjectAddressSet(query, RelationRelationId, oid_field(i, 2));
-        recordDependencyOn(&view, &query, DEPENDENCY_NORMAL);
-    }
-    spi.end();
-}
-
-// Whether the extension is there, and with it the catalogs; put in order once.
+// Whether the extension is there, and with it the catalogs; put in order once, and again where rows
+// were restored meanwhile.
 bool prepare(bool* prepared)
 {
     if (!OidIsValid(get_extension_oid("kafka_engine", true)))
         return false;
-    if (!*prepared) {
-        pause_restored();
-        CommandCounterIncrement();
+    if (adopt_copies("supervisor") || !*prepared) {
         record_dependencies();
-        CommandCounterIncrement();
         *prepared = true;
     }
     return true;
