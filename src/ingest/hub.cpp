@@ -156,6 +156,11 @@ class hub_impl final : public hub {
         return no_memory();
     }
 
+    result<std::unique_ptr<producer>> open_producer(const properties& wanted) noexcept override
+    {
+        return kafka::make_producer(wanted, bell_);
+    }
+
   private:
     // find: (client&, patience&) -> result<T>, run by an asker.
     template <class T, class F>

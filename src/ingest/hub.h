@@ -24,6 +24,7 @@
 #include "decode/rows.h"
 #include "decode/tuples.h"
 #include "kafka/answers.h"
+#include "kafka/producer.h"
 
 namespace ke::ingest {
 
@@ -34,6 +35,10 @@ using properties = kafka::settings;
 // ------------------------------------------------------------------ questions and their answers
 
 using kafka::broker_report;
+using kafka::delivery;
+using kafka::outgoing;
+using kafka::outgoing_header;
+using kafka::producer;
 using kafka::layout;
 using kafka::partition_state;
 using kafka::resolved_offset;
@@ -181,6 +186,9 @@ class hub {
     virtual std::vector<std::string> take_log(client_handle*) noexcept = 0;
 
     virtual result<std::unique_ptr<feed>> open_feed(client_handle*, feed_spec) noexcept = 0;
+
+    // A producer of its own, whatever clients there are; it rings this hub's bell.
+    virtual result<std::unique_ptr<producer>> open_producer(const properties&) noexcept = 0;
 
     // Threads of ours that still live in this process, reapers included. At process exit the last
     // callback ends by _exit where it is not 0 (pitfalls: atexit handlers beside live threads).

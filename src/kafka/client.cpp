@@ -19,8 +19,24 @@ result<std::shared_ptr<client>> client::make(const settings& given, bool brisk,
     auto conf = make_conf(given, brisk, group);
     if (!conf)
         return conf.error();
-    rd_kafka_conf_set_events(conf.value().get(),
-                             RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS | RD_KAFKA_EVENT_LOG);
+    return start(given, conf.value().release(), RD_KAFKA_CONSUMER, nullptr);
+}
+
+result<std::shared_ptr<client>> client::make_producing(const settings& given, listener deliveries)
+{
+    auto conf = make_producing_conf(given);
+    if (!conf)
+        return conf.error();
+    return start(given, conf.value().release(), RD_KAFKA_PRODUCER, std::move(deliveries));
+}
+
+result<std::shared_ptr<client>> client::start(const settings& given, rd_kafka_conf_s* taken, int type,
+                                              listener deliveries)
+{
+    conf_ptr conf(taken);
+    rd_kafka_conf_set_events(conf.get(), RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS |
+                                             RD_KAFKA_EVENT_LOG |
+                                             (deliveries ? RD_KAFKA_EVENT_DR : 0));
 
     // Destroying joins the library's threads, one of which may sit in getaddrinfo: never on the
     // thread that lets go. Where not even a thread can be had the handle is left alone, counted.
@@ -30,20 +46,21 @@ result<std::shared_ptr<client>> client::make(const settings& given, bool brisk,
     };
     std::shared_ptr<client> made(new client, reap);
     made->given_ = given;
+    made->deliveries_ = std::move(deliveries);
     const std::string* address = find_setting(given, "bootstrap.servers");
     made->address_ = address != nullptr ? *address : "";
 
     char words[512] = "";
     {
         signals_blocked blocked; // its threads inherit the mask
-        made->handle_ =
-            rd_kafka_new(RD_KAFKA_CONSUMER, conf.value().get(), words, sizeof words);
+        made->handle_ = rd_kafka_new(static_cast<rd_kafka_type_t>(type), conf.get(), words,
+                                     sizeof words);
     }
     if (made->handle_ == nullptr)
         return fault{.kind = fault_kind::refused_option,
                      .message = "librdkafka refuses the connection's options",
                      .detail = sentence(words)};
-    conf.value().release(); // the handle's now
+    conf.release(); // the handle's now
     made->events_ = rd_kafka_queue_get_main(made->handle_);
     rd_kafka_set_log_queue(made->handle_, made->events_);
     return made;
@@ -83,6 +100,9 @@ void client::serve()
                 heard_log(std::string(facility) + ": " + words);
             break;
         }
+        case RD_KAFKA_EVENT_DR:
+            deliveries_(event.get());
+            break;
         default:
             break;
         }

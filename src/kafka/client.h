@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -21,6 +22,8 @@
 
 struct rd_kafka_s;
 struct rd_kafka_queue_s;
+struct rd_kafka_op_s; // an event
+struct rd_kafka_conf_s;
 
 namespace ke::kafka {
 
@@ -30,6 +33,10 @@ class client {
     // that lives shortly; it asks the broker more often.
     static result<std::shared_ptr<client>> make(const settings&, bool brisk,
                                                 const std::string& group = {});
+    // One that produces (kafka/producer.h). deliveries: gets librdkafka's reports, an event with some
+    // of them at a time, on the control thread; must not throw.
+    using listener = std::function<void(rd_kafka_op_s*)>;
+    static result<std::shared_ptr<client>> make_producing(const settings&, listener deliveries);
     client(const client&) = delete;
     client& operator=(const client&) = delete;
 
@@ -59,6 +66,9 @@ class client {
   private:
     client() = default;
     ~client();
+    // type: rd_kafka_type_t; conf is taken over.
+    static result<std::shared_ptr<client>> start(const settings&, rd_kafka_conf_s* conf, int type,
+                                                 listener deliveries);
     void heard_error(int err, const char* words);
     void heard_log(std::string line);
 
@@ -67,6 +77,7 @@ class client {
     rd_kafka_queue_s* events_ = nullptr;
     std::string address_;
     settings given_;
+    listener deliveries_; // of a producer
 
     mutable std::mutex mutex_; // guards what follows: control thread writes, all read
     std::string statistics_;

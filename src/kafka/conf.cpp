@@ -45,6 +45,13 @@ constexpr pair brisk_defaults[] = {
     {"fetch.wait.max.ms", "5"},
 };
 
+// Of a producer. Whoever sends keeps the record and sends it again: what is not confirmed in this
+// time is told. The broker says what is too large, in its own words.
+constexpr pair producing_defaults[] = {
+    {"message.timeout.ms", "30000"},
+    {"message.max.bytes", "1000000000"},
+};
+
 // What the promises rest on.
 constexpr pair fixed[] = {
     {"enable.auto.commit", "false"},      {"enable.auto.offset.store", "false"},
@@ -141,6 +148,18 @@ result<conf_ptr> make_conf(const settings& given, bool brisk, const std::string&
                      .message = "option \"sasl_mechanism\" is required",
                      .detail = "The security protocol is " + *protocol + ".",
                      .hint = "Name one, such as PLAIN or SCRAM-SHA-512."};
+    return conf;
+}
+
+result<conf_ptr> make_producing_conf(const settings& given)
+{
+    auto conf = make_conf(given, false);
+    char words[512] = "";
+    for (const pair& p : producing_defaults)
+        if (conf && find_setting(given, p.name) == nullptr &&
+            rd_kafka_conf_set(conf.value().get(), p.name, p.value, words, sizeof words) !=
+                RD_KAFKA_CONF_OK)
+            return refusal(p.name, words);
     return conf;
 }
 

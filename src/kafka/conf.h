@@ -14,6 +14,9 @@ namespace ke::kafka {
 // group: whose positions are read or stored (kafka/groups.cpp); "" for everything else.
 result<conf_ptr> make_conf(const settings&, bool brisk, const std::string& group = {});
 
+// For a producer.
+result<conf_ptr> make_producing_conf(const settings&);
+
 // The value of the last setting of this name; null: none.
 const std::string* find_setting(const settings&, std::string_view name);
 
