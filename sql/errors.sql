@@ -25,8 +25,8 @@ CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.on_error = 'shrug') AS 
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.max_errors_in_a_row = 0) AS SELECT * FROM clicks;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.max_dead_letters = 'many') AS SELECT * FROM clicks;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.group_id = '') AS SELECT * FROM clicks;
--- Not there yet: never taken and ignored.
-CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.dead_letter_topic = 'x') AS SELECT * FROM clicks;
+CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.dead_letter_topic = 'a topic') AS SELECT * FROM clicks;
+CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.dead_letter_topic = 'x', kafka.on_error = 'stop') AS SELECT * FROM clicks;
 
 -- Starts.
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous, kafka.start = 'soon') AS SELECT * FROM clicks;

@@ -117,9 +117,12 @@ CREATE TABLE kafka.dead_letter_log (
     detail        text,
     column_name   text,
     failed_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
-    attempts      int NOT NULL DEFAULT 1
+    attempts      int NOT NULL DEFAULT 1,
+    to_topic      text,                         -- still to be produced there (dead_letter_topic);
+    stage         text                          -- its header of this name
 );
 CREATE INDEX ON kafka.dead_letter_log (view, topic, partition, record_offset);
+CREATE INDEX ON kafka.dead_letter_log (view, id) WHERE to_topic IS NOT NULL;
 
 -- Records that were not kept (on_error = skip), by reason.
 CREATE TABLE kafka.skip_log (
@@ -329,7 +332,8 @@ GRANT SELECT ON kafka.gaps TO PUBLIC;
 -- For the view's owner, roles that inherit from it, and superusers.
 CREATE VIEW kafka.dead_letters WITH (security_barrier) AS
     SELECT d.id, d.view, d.topic, d.partition, d.record_offset, d.record_time, d.key, d.value,
-           d.headers, d.sqlstate, d.message, d.detail, d.column_name, d.failed_at, d.attempts
+           d.headers, d.sqlstate, d.message, d.detail, d.column_name, d.failed_at, d.attempts,
+           d.to_topic
     FROM kafka.dead_letter_log d JOIN pg_class c ON c.oid = d.view
     WHERE pg_has_role(c.relowner, 'USAGE');
 GRANT SELECT ON kafka.dead_letters TO PUBLIC;

@@ -106,6 +106,16 @@ void check_view_option(const char* name, const char* value)
     pg::entry([&] { pg::check(check_option(name, value)); });
 }
 
+void check_options_of(Oid view)
+{
+    pg::entry([&] {
+        for (registered_view& v : load_registry())
+            if (v.view == view && !v.invalid.empty())
+                throw pg::fault_error(
+                    {.kind = fault_kind::refused_option, .message = std::move(v.invalid)});
+    });
+}
+
 void log_state(Oid view, const char* state, const char* reason)
 {
     sql_arguments a;
@@ -195,6 +205,8 @@ bool take_alter_options(AlterTableStmt* stmt)
             rest = lappend(rest, cmd);
     }
     stmt->cmds = rest;
+    if (OidIsValid(view))
+        check_options_of(view);
     notify_at_commit();
     return rest != NIL;
 }

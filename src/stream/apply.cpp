@@ -269,6 +269,10 @@ verdict transact(std::vector<share*>& shares, bool careful)
         count(shares, std::chrono::duration_cast<std::chrono::microseconds>(applied - began).count(),
               since_us(applied));
         v.committed = true;
+        if (std::any_of(shares.begin(), shares.end(), [](const share* s) {
+                return !s->refusals.empty() && !s->view->is.options.dead_letter_topic.empty();
+            }))
+            letters_wait();
     } catch (const pg::pg_error& e) {
         // While a share is applied plainly any error may be a record's; the careful replay has
         // judged it already.

@@ -203,6 +203,7 @@ void register_view(const made_view& v, const request& r, const start_positions& 
         " FROM unnest('{TimeZone,DateStyle,IntervalStyle}'::text[]) s",
         a);
     spi.end();
+    check_options_of(v.view.objectId);
     write_positions(v.view.objectId, start);
     log_state(v.view.objectId, r.paused ? "paused" : "starting", r.paused ? r.paused : "created");
 }

@@ -16,6 +16,9 @@ namespace ke::stream {
 // Raises where an option of a view does not stand (options.h).
 void check_view_option(const char* name, const char* value);
 
+// The same of all of a registered view's options together, its topic table's defaults among them.
+void check_options_of(Oid view);
+
 // Whether an element of a WITH or SET list is one of ours: kafka.*.
 inline bool is_ours(const DefElem* d)
 {

@@ -103,7 +103,8 @@ void add_column(sql_arguments& a, const stretch& rows, Oid type, Oid array, Get 
                                                     by_value, align)));
 }
 
-void insert_dead_letters(Oid view, const stretch& rows)
+// to: the dead-letter topic, or null.
+void insert_dead_letters(Oid view, const char* to, const stretch& rows)
 {
     spi_stretch spi;
     spi.begin();
@@ -133,19 +134,23 @@ void insert_dead_letters(Oid view, const stretch& rows)
     add_column(a, rows, TEXTOID, TEXTARRAYOID, [](const refused& r) { return text_cell(r.reason); });
     add_column(a, rows, TEXTOID, TEXTARRAYOID, [](const refused& r) { return text_or_null(r.detail); });
     add_column(a, rows, TEXTOID, TEXTARRAYOID, [](const refused& r) { return text_or_null(r.column); });
+    a.add_text(to);
+    add_column(a, rows, TEXTOID, TEXTARRAYOID, [](const refused& r) { return text_cell(r.stage); });
+    // A view that reads the dead-letter topic itself gives it nothing: that would go round for ever.
     run("INSERT INTO kafka.dead_letter_log (view, topic, partition, record_offset, record_time, key,"
-        " value, headers, time_type, leader_epoch, sqlstate, message, detail, column_name)"
-        " SELECT $1, topic, partition, record_offset, record_time, key, value, headers::jsonb,"
-        " time_type, leader_epoch, sqlstate, message, detail, column_name"
-        " FROM ROWS FROM (unnest($2), unnest($3), unnest($4), unnest($5), unnest($6), unnest($7),"
-        " unnest($8), unnest($9), unnest($10), unnest($11), unnest($12), unnest($13), unnest($14))"
+        " value, headers, time_type, leader_epoch, sqlstate, message, detail, column_name, to_topic,"
+        " stage) SELECT $1, topic, partition, record_offset, record_time, key, value, headers::jsonb,"
+        " time_type, leader_epoch, sqlstate, message, detail, column_name, nullif($15, topic),"
+        " CASE WHEN $15 <> topic THEN stage END FROM ROWS FROM (unnest($2), unnest($3), unnest($4), unnest($5), unnest($6), unnest($7),"
+        " unnest($8), unnest($9), unnest($10), unnest($11), unnest($12), unnest($13), unnest($14),"
+        " unnest($16))"
         " AS w (topic, partition, record_offset, record_time, key, value, headers, time_type,"
-        " leader_epoch, sqlstate, message, detail, column_name)",
+        " leader_epoch, sqlstate, message, detail, column_name, stage)",
         a);
     spi.end();
 }
 
-void keep_records(Oid view, const list& all)
+void keep_records(Oid view, const char* to, const list& all)
 {
     for (std::size_t first = 0; first < all.size();) {
         std::size_t count = 0, size = 0;
@@ -157,7 +162,7 @@ void keep_records(Oid view, const list& all)
             MemoryContext memory = AllocSetContextCreate(
                 CurrentMemoryContext, "kafka dead letters", ALLOCSET_DEFAULT_SIZES);
             MemoryContext old = MemoryContextSwitchTo(memory);
-            insert_dead_letters(view, {all, first, count});
+            insert_dead_letters(view, to, {all, first, count});
             MemoryContextSwitchTo(old);
             MemoryContextDelete(memory);
         });
@@ -252,8 +257,10 @@ void write_refusals(const share& s)
 {
     if (s.refusals.empty())
         return;
-    if (s.view->is.options.on_error == "dead_letter")
-        keep_records(s.view->is.view, s.refusals);
+    const view_options& o = s.view->is.options;
+    if (o.on_error == "dead_letter")
+        keep_records(s.view->is.view,
+                     o.dead_letter_topic.empty() ? nullptr : o.dead_letter_topic.c_str(), s.refusals);
     else
         count_skipped(s.view->is.view, s.refusals);
 }

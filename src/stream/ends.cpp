@@ -142,16 +142,20 @@ bool end_watch::ready() const
     });
 }
 
+ingest::hub* end_watch::hub()
+{
+    if (!hub_)
+        if (result<std::unique_ptr<ingest::hub>> made = ingest::hub::make(); made)
+            hub_ = std::move(made.value());
+    return hub_.get();
+}
+
 TimestampTz end_watch::step(TimestampTz now)
 {
     if (groups_.empty())
         return 0;
-    if (!hub_) {
-        result<std::unique_ptr<ingest::hub>> made = ingest::hub::make();
-        if (!made)
-            return now + between_layouts;
-        hub_ = std::move(made.value());
-    }
+    if (!hub())
+        return now + between_layouts;
     TimestampTz next = now + between_ends;
     for (const auto& g : groups_) {
         if (g->layout.pending() && g->layout.ready())

@@ -26,6 +26,10 @@ class end_watch {
     // Picks up answers and asks anew; the time to look again, 0: never.
     TimestampTz step(TimestampTz now);
 
+    // What it asks with, and others in this process may use: made when first needed; null where there
+    // is no memory for it.
+    ingest::hub* hub();
+
     // An answer is there.
     bool ready() const;
 

@@ -43,20 +43,12 @@ const option_row table[] = {
      "more bad records than that, one after the other, stop the view"},
     {"max_dead_letters", rows, "1000000", "", true, "",
      "the view stops when so many of its records are in kafka.dead_letters"},
+    {"dead_letter_topic", text, "", "", true, "", "bad records are also produced to this topic"},
     {"batch_rows", rows, "65536", "", true, "", "a batch ends at so many records"},
     {"batch_bytes", bytes, "16MB", "", true, "", "a batch ends at so many bytes"},
     {"flush_interval", time, "20ms", "", true, "",
      "a batch ends this long after the last commit"},
     {"synchronous_commit", boolean, "off", "", true, "", "wait for the local flush at each commit"},
-};
-
-// Known, and not there yet: refused, never taken and ignored.
-struct absent_row {
-    std::string_view name;
-    std::string_view hint;
-};
-const absent_row absent[] = {
-    {"dead_letter_topic", "Bad records are in kafka.dead_letters."},
 };
 
 std::string quoted(std::string_view s)
@@ -81,11 +73,6 @@ std::string all_names()
 
 fault unknown(std::string_view name)
 {
-    for (const absent_row& a : absent)
-        if (a.name == name)
-            return {fault_kind::refused_option,
-                    "option \"kafka." + std::string(name) + "\" is not supported yet", "",
-                    std::string(a.hint)};
     return {fault_kind::unknown_option, "unknown option \"kafka." + std::string(name) + "\"", "",
             "Options of a continuous view are: " + all_names() + "."};
 }
@@ -133,6 +120,13 @@ result<done> check_choice(const option_row& o, const std::string& value)
     return refused(o.name, value, "Valid values are: " + list + ".");
 }
 
+bool is_topic(const std::string& name)
+{
+    return name.size() <= 249 && name != "." && name != ".." &&
+           name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+               std::string::npos;
+}
+
 result<done> check_value(const option_row& o, const std::string& value)
 {
     bool b;
@@ -157,6 +151,9 @@ result<done> check_value(const option_row& o, const std::string& value)
             return refused(o.name, value, "The value must not be empty.");
         if (o.name == "group_id" && value.size() > 255)
             return refused(o.name, value, "A group's name has at most 255 bytes.");
+        if (o.name == "dead_letter_topic" && !is_topic(value))
+            return refused(o.name, value, "A topic's name has up to 249 letters, digits, \".\", \"_\""
+                                          " and \"-\", and is not \".\" or \"..\".");
         return done{};
     }
     return done{};
@@ -179,6 +176,8 @@ void apply(view_options& v, std::string_view name, const std::string& value)
         (void) parse_bool(value.c_str(), &v.synchronous_commit);
     else if (name == "on_error")
         v.on_error = value;
+    else if (name == "dead_letter_topic")
+        v.dead_letter_topic = value;
     else if (name == "on_gap")
         v.on_gap = value;
     else if (name == "group_id")
@@ -225,6 +224,11 @@ view_options resolve_options(const option_list& given, const option_list& defaul
             pg::check(check_option(name, value));
             apply(v, name, value);
         }
+    if (!v.dead_letter_topic.empty() && v.on_error != "dead_letter")
+        throw pg::fault_error(
+            {fault_kind::refused_option,
+             "option \"kafka.dead_letter_topic\" needs kafka.on_error = 'dead_letter'", "",
+             "What is skipped or stops the view is not kept, and so not sent."});
     return v;
 }
 

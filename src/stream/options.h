@@ -31,8 +31,7 @@ std::span<const option_row> option_table();
 // Null: no such option.
 const option_row* find_option(std::string_view name);
 
-// Whether name and value stand: fault unknown_option or refused_option otherwise. Also refuses
-// options that belong to things that do not exist yet.
+// Whether name and value stand: fault unknown_option or refused_option otherwise.
 result<done> check_option(std::string_view name, const std::string& value);
 
 } // namespace ke::stream

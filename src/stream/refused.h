@@ -22,6 +22,8 @@ struct refused {
     // As it came; in a chunk of the batch. Null where the feed does not keep records.
     const decode::origin* record = nullptr;
     std::string sqlstate, column, reason, detail;
+    // Where it was refused, in the words of Kafka Connect, for the dead-letter topic.
+    const char* stage = "TASK_PUT";
 };
 
 // ---- the rows of kafka.dead_letter_log (dead_letters.cpp). Inside a transaction.

@@ -22,10 +22,10 @@ extern "C" {
 
 #include "decode/decoder.h"
 #include "stream/condition.h"
+#include "stream/letters.h"
 #include "stream/refused.h"
 #include "stream/replay.h"
 #include "stream/sql.h"
-#include "topic/given_headers.h"
 
 namespace ke::stream {
 
@@ -41,28 +41,6 @@ struct chosen_letters {
     const std::int64_t* ids;
     const std::int64_t* sizes;
 };
-
-// One of them, in the page's memory.
-struct letter {
-    std::int64_t id;
-    const char* topic;
-    std::int32_t partition;
-    std::int64_t offset;
-    std::int64_t timestamp_ms;
-    decode::timestamp_type time_type;
-    std::int32_t leader_epoch;
-    bytes key, value;
-    topic::given_headers headers;
-};
-struct letters {
-    std::uint64_t count;
-    letter* all;
-};
-
-Datum column_of(std::uint64_t row, int column, bool* null)
-{
-    return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, null);
-}
 
 const std::int64_t* numbers_of(Datum array, bool null, int* count)
 {
@@ -111,52 +89,6 @@ Datum id_array(const std::int64_t* ids, int count)
     return PointerGetDatum(construct_array(d, count, INT8OID, 8, true, TYPALIGN_DOUBLE));
 }
 
-bytes bytes_of(std::uint64_t row, int column, MemoryContext to)
-{
-    bool null;
-    Datum d = column_of(row, column, &null);
-    if (null)
-        return {};
-    MemoryContext old = MemoryContextSwitchTo(to);
-    bytea* b = DatumGetByteaPCopy(d);
-    MemoryContextSwitchTo(old);
-    return {VARDATA(b), static_cast<std::size_t>(VARSIZE(b) - VARHDRSZ)};
-}
-
-std::int64_t milliseconds_of(Datum time)
-{
-    constexpr std::int64_t epoch =
-        (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * static_cast<std::int64_t>(SECS_PER_DAY) * 1000;
-    return DatumGetTimestampTz(time) / 1000 + epoch;
-}
-
-letter letter_of(std::uint64_t i, MemoryContext to)
-{
-    letter l{};
-    bool null;
-    l.id = DatumGetInt64(column_of(i, 1, &null));
-    l.topic = MemoryContextStrdup(to, field(i, 2));
-    l.partition = DatumGetInt32(column_of(i, 3, &null));
-    l.offset = DatumGetInt64(column_of(i, 4, &null));
-    Datum time = column_of(i, 5, &null);
-    l.timestamp_ms = null ? -1 : milliseconds_of(time);
-    const char* kind = field(i, 6);
-    l.time_type = !kind                         ? decode::timestamp_type::none
-                  : strcmp(kind, "append") == 0 ? decode::timestamp_type::append
-                                                : decode::timestamp_type::create;
-    Datum epoch = column_of(i, 7, &null);
-    l.leader_epoch = null ? -1 : DatumGetInt32(epoch);
-    l.key = bytes_of(i, 8, to);
-    l.value = bytes_of(i, 9, to);
-    Datum headers = column_of(i, 10, &null);
-    if (!null) {
-        MemoryContext old = MemoryContextSwitchTo(to);
-        l.headers = topic::read_headers(DatumGetJsonbPCopy(headers));
-        MemoryContextSwitchTo(old);
-    }
-    return l;
-}
-
 // Locked; one that somebody else took away meanwhile is not among them.
 letters read_page(const std::int64_t* ids, int count)
 {
@@ -166,8 +98,7 @@ letters read_page(const std::int64_t* ids, int count)
     sql_arguments a;
     a.add(INT8ARRAYOID, id_array(ids, count));
     letters page{};
-    page.count = run("SELECT d.id, d.topic, d.partition, d.record_offset, d.record_time, d.time_type,"
-                     " d.leader_epoch, d.key, d.value, d.headers"
+    page.count = run("SELECT " LETTER_COLUMNS
                      " FROM unnest($1) WITH ORDINALITY w (id, n)"
                      " JOIN kafka.dead_letter_log d ON d.id = w.id ORDER BY w.n FOR UPDATE OF d",
                      a);

@@ -54,6 +54,7 @@ refused refusal_of(const share& s, std::uint32_t number, const decode::reject& r
 {
     refused f = at_message(s, number);
     f.record = &r.record;
+    f.stage = "VALUE_CONVERTER";
     f.sqlstate = r.sqlstate;
     f.reason = r.reason;
     f.detail = r.detail;

@@ -81,6 +81,8 @@ worker_statistics& my_statistics();
 // open for 150 ms (batch_began_at set); the supervisor then looks whether somebody waits for a lock
 // of this worker, every 40 ms until the batch ends, and cancels the batch (SIGINT) if so.
 void call_supervisor();
+// A batch with dead letters for a dead-letter topic has committed: the supervisor sends them.
+void letters_wait();
 // Newest librdkafka statistics of this worker (left out above 8 MB); for kafka.workers.
 void publish_librdkafka(const std::string& json);
 

@@ -67,6 +67,7 @@ struct database_slot {
     TimestampTz launched_at = 0;
     std::atomic<std::uint64_t> commits{0};     // counted by sessions
     std::atomic<std::uint64_t> assignments{0}; // counted by the supervisor (and by my_units)
+    std::atomic<std::uint64_t> letters{0};     // counted by workers: batches with some for a topic
     ConditionVariable moved; // a position moved, a process left, a command unblocked
 };
 

@@ -205,6 +205,14 @@ bool told_to_leave() noexcept
     return mine->stop;
 }
 
+void letters_wait()
+{
+    if (mine && mine->home) {
+        mine->home->letters++;
+        call_supervisor();
+    }
+}
+
 void call_supervisor()
 {
     if (mine && mine->home)

@@ -1,6 +1,6 @@
 // The supervisor of one database: reads which continuous views there are, keeps a pool of workers for
-// them (pool), knows where their topics end (ends), makes long batches give way (give_way), and leaves
-// when there is no view any more. Holds no transaction between two looks. An error ends the process;
+// them (pool), knows where their topics end (ends), sends dead letters to their topics (outbox), makes
+// long batches give way (give_way), and leaves when there is no view any more. Holds no transaction between two looks. An error ends the process;
 // the launcher starts another one, which takes over the workers.
 #include "stream/pool.h"
 
@@ -22,6 +22,7 @@ extern "C" {
 #include "pg/hubs.h"
 #include "pg/wait.h"
 #include "stream/ends.h"
+#include "stream/outbox.h"
 #include "stream/processes.h"
 #include "stream/restored.h"
 #include "stream/sql.h"
@@ -107,7 +108,9 @@ class supervisor {
     bool leave_unless_asked();
 
     pool pool_;
-    end_watch ends_;
+    end_watch ends_; // owns the hub that outbox_ sends by
+    outbox outbox_;
+    std::uint64_t letters_seen_ = 0;
     std::vector<registered_view> views_;
     std::uint64_t seen_ = 0; // commits
     TimestampTz read_again_ = 0; // after an error, or a topic table that could not be read
@@ -187,6 +190,7 @@ void supervisor::give_work(const std::map<Oid, topic::topic_table>& tables)
     }
     pool_.want(std::move(units), std::move(views_of_table));
     ends_.want(std::move(watched));
+    outbox_.want(views_, tables);
     for (const registered_view& v : views_) {
         if (v.state == view_state::paused)
             supervisor_says(v.view, live_state::paused, "", false);
@@ -219,7 +223,7 @@ void supervisor::sleep_until(TimestampTz next)
     const long ms = next == 0 ? -1 : milliseconds_until(GetCurrentTimestamp(), next);
     if (doorbell* bell = ends_.bell()) {
         bell->doze();
-        if (ends_.ready())
+        if (ends_.ready() || outbox_.ready())
             bell->wake();
         else
             pg::sleep_on(*bell, ms);
@@ -267,8 +271,14 @@ void supervisor::run()
             judge_progress(views_);
             judge_at_ = now + 5000000;
         }
+        if (const std::uint64_t letters = home->letters; letters != letters_seen_) {
+            letters_seen_ = letters;
+            outbox_.look();
+        }
+        auto hub = [](void* ends) { return static_cast<end_watch*>(ends)->hub(); };
         TimestampTz next = read_again_;
-        for (TimestampTz t : {pool_.step(now), ends_.step(now), watch_batches(MyDatabaseId, now)})
+        for (TimestampTz t : {pool_.step(now), ends_.step(now), outbox_.step(now, hub, &ends_),
+                              watch_batches(MyDatabaseId, now)})
             if (t != 0 && (next == 0 || t < next))
                 next = t;
         show();
@@ -291,6 +301,9 @@ void kafka_engine_supervisor_main(Datum number)
     before_shmem_exit(leave, 0);
     BackgroundWorkerUnblockSignals();
     BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+    // It waits for the local disk, never for a standby.
+    SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+    SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
     pgstat_report_appname("kafka_engine supervisor");
     ke::pg::entry([] { ke::pg::keep_until_exit(std::make_unique<supervisor>())->run(); });
     proc_exit(0);
