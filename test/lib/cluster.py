@@ -79,7 +79,8 @@ class Installation:
         os.makedirs(self.bin, exist_ok=True)
         # Programs are copied, since a link would be followed back to the original's folder.
         for name in ("postgres", "initdb", "pg_config", "pg_ctl", "pg_dump", "pg_restore", "pg_basebackup",
-                     "psql", "pg_rewind", "pg_upgrade", "pg_resetwal", "pg_controldata"):
+                     "psql", "pg_rewind", "pg_upgrade", "pg_resetwal", "pg_controldata", "pg_dumpall",
+                     "vacuumdb"):
             source = os.path.join(where["BINDIR"], name)
             if os.path.exists(source):
                 shutil.copy(source, self.bin)
