@@ -208,6 +208,10 @@ CREATE FUNCTION kafka.seek(view regclass, "to" text) RETURNS void
 CREATE FUNCTION kafka.create_view(name text, query text, options jsonb DEFAULT '{}') RETURNS void
     AS 'MODULE_PATHNAME', 'kafka_engine_create_view' LANGUAGE C STRICT;
 
+-- Another query with the same columns, or other statements of a stream, from the next record on.
+CREATE FUNCTION kafka.replace_query(view regclass, query text) RETURNS void
+    AS 'MODULE_PATHNAME', 'kafka_engine_replace_query' LANGUAGE C STRICT;
+
 -- Views and streams of the caller's that came by pg_restore or with a copied database, and hold still,
 -- go on where they stood; how many.
 CREATE FUNCTION kafka.resume_restored() RETURNS bigint

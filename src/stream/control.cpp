@@ -173,8 +173,6 @@ List* definitions_of(Jsonb* options)
     return list;
 }
 
-namespace {
-
 Node* parse_select(const char* text)
 {
     List* statements = raw_parser(text, RAW_PARSE_DEFAULT);
@@ -184,6 +182,8 @@ Node* parse_select(const char* text)
                         errmsg("the query of a continuous view must be one SELECT")));
     return one;
 }
+
+namespace {
 
 // The statement that the DDL would be, through the same door.
 void create_view(const char* name, const char* query_text, Jsonb* options)

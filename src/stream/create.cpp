@@ -33,15 +33,6 @@ namespace ke::stream {
 
 namespace {
 
-// The query, judged.
-struct judged {
-    List* shown;        // ColumnDefs of what the user sees
-    List* stored;       // ... of what is stored
-    split_query parts;  // without aggregates: partial is the query
-    bool grouped;
-    keying keys;        // of rows that are no groups
-};
-
 void keep_option(request* r, DefElem* d, const char* value)
 {
     if (strcmp(d->defname, "start") == 0)
@@ -264,6 +255,8 @@ namespace {
 
 // ------------------------------------------------------------------ v and what feeds it
 
+} // namespace
+
 judged judge(Query* query, Oid topic_table, const request& r)
 {
     judged j{};
@@ -279,6 +272,8 @@ judged judge(Query* query, Oid topic_table, const request& r)
         add_hidden_columns(j.parts.partial, topic_table, j.keys);
     return j;
 }
+
+namespace {
 
 // Names of columns of the target, for those of the query.
 List* target_names(const made_view& v, const judged& j, List* names)

@@ -12,6 +12,8 @@ extern "C" {
 #include "utils/jsonb.h"
 }
 
+#include "stream/keyed.h"
+#include "stream/split.h"
 #include "stream/start.h"
 
 namespace ke::stream {
@@ -39,6 +41,19 @@ struct made_view {
     std::int16_t* attributes; // of target, for each column that is stored
     const char* body = nullptr; // of a stream
 };
+
+// The query, judged.
+struct judged {
+    List* shown;        // ColumnDefs of what the user sees
+    List* stored;       // ... of what is stored
+    split_query parts;  // without aggregates: partial is the query
+    bool grouped;
+    keying keys;        // of rows that are no groups
+};
+// Raises where the query cannot be kept with these options.
+judged judge(Query*, Oid topic_table, const request&);
+// One SELECT and nothing else.
+Node* parse_select(const char* text);
 
 // Options given as jsonb, as a WITH list, kafka.continuous among them (control.cpp).
 List* definitions_of(Jsonb* options);

@@ -252,6 +252,26 @@ char* store_statement(const shape& s)
 
 } // namespace
 
+bool merge_alike(const Query* a, const Query* b)
+{
+    const int count = list_length(a->targetList);
+    if (count != list_length(b->targetList))
+        return false;
+    shape of[2] = {};
+    const Query* queries[] = {a, b};
+    for (int i = 0; i < 2; i++) {
+        of[i].count = count;
+        of[i].columns = static_cast<column*>(palloc0(sizeof(column) * (count + 1)));
+        look_at_groups(&of[i], queries[i]);
+    }
+    for (int i = 0; i < count; i++) {
+        const column &x = of[0].columns[i], &y = of[1].columns[i];
+        if (x.key != y.key || x.how != y.how || x.aggregate != y.aggregate)
+            return false;
+    }
+    return true;
+}
+
 std::vector<std::string> statements_of(const registered_view& v)
 {
     if (!v.body.empty())

@@ -390,3 +390,60 @@ def test_dependencies_are_the_servers_own(db, clicks):
     db.execute("DROP TABLE people CASCADE")
     assert db.rows("SELECT * FROM kafka.views") == []
     assert db.value("SELECT to_regclass('v')") is None
+
+
+# name: options, query, another one for it, and what the view holds when each had half of the records.
+REPLACED = {
+    "rows": ({}, "SELECT id, name FROM clicks", "SELECT -id AS id, upper(name) AS name FROM clicks",
+             [(-3, "N3"), (-2, "N2"), (0, "n0"), (1, "n1")]),
+    "groups": ({}, "SELECT name, count(*) AS n FROM clicks GROUP BY name",
+               "SELECT 'all'::text AS name, count(*) AS n FROM clicks WHERE id > 2 GROUP BY 1",
+               [("all", 1), ("n0", 1), ("n1", 1)]),
+    "states": ({}, "SELECT avg(id) AS mean, count(*) AS n FROM clicks",
+               "SELECT avg(id * 10) AS mean, count(*) * 2 AS n FROM clicks", [(51 / 4, 8)]),
+    "newest": ({"key": "id", "on_conflict": "update"}, "SELECT id % 2 AS id, name FROM clicks",
+               "SELECT id % 2 AS id, name || '!' AS name FROM clicks WHERE id <> 3",
+               [(0, "n2!"), (1, "n1")]),
+}
+
+
+@pytest.mark.parametrize("kind", REPLACED)
+def test_another_query_from_the_next_record_on(db, clicks, produce, kind):
+    options, query, other, wanted = REPLACED[kind]
+    db.view("v", query, **options)
+    produce(clicks, numbered(0, 2))
+    db.wait("v")
+    if kind == "rows":  # known by the name it has now
+        db.execute("ALTER MATERIALIZED VIEW v RENAME COLUMN name TO title")
+        other = other.replace("AS name", "AS title")
+    with db.connect(autocommit=False) as c:
+        c.execute("SELECT kafka.replace_query('v', %s)", [other])
+        c.rollback()
+    db.execute("SELECT kafka.replace_query('v', %s)", [other])
+    produce(clicks, numbered(2, 4))
+    db.wait("v")
+    assert sorted(db.rows("SELECT * FROM v")) == wanted
+    assert positions(db, "v") == [(0, 4)]
+    assert db.state("v")[0] == "running"
+
+
+def test_what_no_query_can_be_replaced_by(db, kafka, clicks, new_topic):
+    db.topic_table("others", COLUMNS, kafka, topic=new_topic())
+    db.view("v", "SELECT name, sum(id) AS n FROM clicks GROUP BY name")
+    db.view("w", "SELECT id, name FROM clicks")
+    refused = [
+        ("v", "SELECT name, max(id)::bigint AS n FROM clicks GROUP BY name", "42P16"),
+        ("v", "SELECT name, max(id) AS n FROM clicks GROUP BY name", "42P16"),
+        ("v", "SELECT name, avg(id)::bigint AS n FROM clicks GROUP BY name", "42P16"),
+        ("v", "SELECT name, id::bigint AS n FROM clicks", "42P16"),
+        ("w", "SELECT id FROM clicks", "42P16"), ("w", "SELECT id, name, 1 AS x FROM clicks", "42P16"),
+        ("w", "SELECT name, id FROM clicks", "42P16"), ("w", "SELECT id::text, name FROM clicks", "42P16"),
+        ("w", "SELECT id, name FROM others", "0A000"), ("w", "DELETE FROM v", "42601"),
+        ("others", "SELECT 1", "42809"),
+    ]
+    for view, query, sqlstate in refused:
+        e = db.error("SELECT kafka.replace_query(%s::regclass, %s)", [view, query])
+        assert (e.sqlstate, bool(e.diag.message_hint)) == (sqlstate, sqlstate != "42601"), query
+    with db.role() as role:
+        db.execute(f"SET ROLE {role}")
+        assert db.error("SELECT kafka.replace_query('w', 'SELECT id, name FROM clicks')").sqlstate == "42501"

@@ -102,6 +102,13 @@ def test_it_is_handled_as_a_view_is(db, changes, produce):
         produce(changes, made(5, 6))
         db.wait("t")
         db.execute("ALTER MATERIALIZED VIEW t OWNER TO CURRENT_USER")
+    db.execute("TRUNCATE people")
+    db.execute("SELECT kafka.replace_query('t', 'INSERT INTO people SELECT 100 + _offset FROM changes;"
+               " DELETE FROM people p USING changes c WHERE c._offset = 7 AND p.id = 107')")
+    produce(changes, made(6, 9))
+    db.wait("t")
+    assert db.rows("SELECT id FROM people ORDER BY 1") == [(106,), (108,)]
+    assert db.error("DROP TABLE people").sqlstate == "2BP01"
     db.execute("SELECT kafka.drop_stream('t')")
     assert db.rows("SELECT * FROM kafka.views") == []
     assert db.rows("SELECT 1 FROM pg_proc WHERE pronamespace = 'kafka'::regnamespace AND prokind = 'p'") == []
