@@ -225,6 +225,15 @@ void refreshing::settle_catalogs()
     pg::call([&] {
         spi_stretch spi;
         spi.begin();
+        sql_arguments both;
+        both.add_oid(is_.view);
+        both.add_oid(beside_);
+        // What went to the dead-letter topic once does not go there again.
+        stream::run("UPDATE kafka.dead_letter_log n SET to_topic = NULL, stage = NULL"
+                    " FROM kafka.dead_letter_log o WHERE o.view = $1 AND n.view = $2"
+                    " AND o.topic = n.topic AND o.partition = n.partition"
+                    " AND o.record_offset = n.record_offset AND o.to_topic IS NULL",
+                    both);
         for (const auto& [at, next] : done) {
             sql_arguments a;
             a.add_oid(is_.view);
@@ -247,11 +256,9 @@ void refreshing::settle_catalogs()
                         " SET first_offset = $4",
                         a);
         }
-        sql_arguments view, both;
+        sql_arguments view;
         view.add_oid(is_.view);
         stream::run("DELETE FROM kafka.skip_log WHERE view = $1", view);
-        both.add_oid(is_.view);
-        both.add_oid(beside_);
         stream::run("UPDATE kafka.dead_letter_log SET view = $1 WHERE view = $2", both);
         stream::run("UPDATE kafka.skip_log SET view = $1 WHERE view = $2", both);
         spi.end();

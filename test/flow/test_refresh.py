@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+from wait import wait_until
+
 COLUMNS = "id int, k int, v text, _offset bigint, _tombstone boolean"
 
 # name: query, options, what the view holds after all records, how its rows are spoiled.
@@ -184,6 +186,19 @@ def test_refused_records_are_judged_again(db, facts, produce):
     e = db.error("REFRESH MATERIALIZED VIEW v")
     assert "offset 2999" in e.diag.message_detail
     assert db.value("SELECT count(*) FROM v") == 10 and len(db.rows(bad)) == 2
+
+
+def test_a_dead_letter_is_sent_once(db, kafka, facts, new_topic, produce):
+    letters = new_topic()
+    produce(facts, [{"id": "x"}])
+    db.view("v", "SELECT id FROM facts", dead_letter_topic=letters)
+    db.wait("v")
+    sent = "SELECT count(*) FROM kafka.dead_letters WHERE to_topic IS NULL"
+    wait_until(lambda: db.value(sent) == 1, 30, "the letter is sent")
+    before = db.value("SELECT id FROM kafka.dead_letters")
+    db.execute("REFRESH MATERIALIZED VIEW v")
+    assert db.value("SELECT id FROM kafka.dead_letters") > before and db.value(sent) == 1
+    assert len(list(kafka.read_all(letters))) == 1
 
 
 def test_what_hangs_on_the_rows_stays(db, facts, produce):
