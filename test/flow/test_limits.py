@@ -1,0 +1,42 @@
+"""Sizes at which nothing may break: partitions, large records, and what a worker's memory does."""
+
+import re
+
+MEGABYTE = 1 << 20
+
+
+def test_five_hundred_partitions(db, kafka, new_topic, produce):
+    topic = new_topic(partitions=500)
+    db.topic_table("clicks", "id int, _partition int", kafka, topic=topic)
+    db.view("v", "SELECT id, _partition FROM clicks")
+    produce(topic, [{"record": {"value": {"id": i}, "partition": i % 500}} for i in range(1500)])
+    db.wait_count("v", 1500)
+    assert db.row("SELECT count(DISTINCT _partition), count(DISTINCT id) FROM v") == (500, 1500)
+    assert db.row("SELECT count(*), min(next_offset), max(next_offset)"
+                  " FROM kafka.positions") == (500, 3, 3)
+    db.wait("v")
+
+
+def _memory(pid, which):
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(rf"{which}:\s+(\d+) kB", f.read()).group(1)) * 1024
+
+
+def test_records_of_a_megabyte_do_not_pile_up(db, kafka, new_topic, produce):
+    """300 MB wait for a worker that starts idle; it holds a bounded part of them at any time."""
+    topic, idle = new_topic(max_message_bytes=2 * MEGABYTE), new_topic()
+    db.topic_table("quiet", "id int", kafka, topic=idle)
+    db.view("q", "SELECT id FROM quiet")
+    produce(idle, [{"id": 1}])
+    db.wait_count("q", 1)
+    (pid,) = db.column("SELECT pid FROM kafka.workers")
+    before = _memory(pid, "VmRSS")
+    db.topic_table("clicks", "id int, text text", kafka, topic=topic)
+    for first in range(0, 300, 50):
+        produce(topic, [{"id": i, "text": "x" * MEGABYTE} for i in range(first, first + 50)],
+                message_max_bytes=2 * MEGABYTE)
+    db.view("v", "SELECT id, length(text) AS length FROM clicks")
+    db.wait_count("v", 300)
+    assert db.column("SELECT DISTINCT length FROM v") == [MEGABYTE]
+    used = {p: _memory(p, "VmHWM") for p in db.column("SELECT pid FROM kafka.workers")}
+    assert used and max(used.values()) - before < 300 * MEGABYTE, (before, used)
