@@ -11,7 +11,7 @@ EXTRA_CLEAN = build test/lib/mock_broker $(OBJS:.o=.d)
 export PG_CONFIG ?= pg_config
 TEST_PYTHON = $(shell test/lib/python)
 override with_llvm := no
-PG_CPPFLAGS = -Isrc -D'PGDLLEXPORT=__attribute__((visibility("default")))'
+PG_CPPFLAGS = -Isrc -DNDEBUG -D'PGDLLEXPORT=__attribute__((visibility("default")))'
 PG_CXXFLAGS = -std=c++20 -fvisibility=hidden -MMD -MP -Wall -Wextra -Wno-register \
 	-Wno-missing-field-initializers -Wno-sign-compare -Wno-unused-parameter $(if $(WERROR),-Werror)
 SHLIB_LINK = -lrdkafka -lsimdjson -lstdc++ -pthread -Wl,--version-script=src/exports.map

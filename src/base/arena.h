@@ -49,7 +49,7 @@ class arena {
     std::size_t used() const { return used_; }
 
     // Forget everything taken. Blocks beyond keep bytes go back to the heap.
-    void reset(std::size_t keep = 4 * block_size)
+    void reset(std::size_t keep = 6 * block_size)
     {
         std::size_t kept = 0;
         std::size_t n = 0;

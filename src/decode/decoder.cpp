@@ -18,6 +18,11 @@ class decoder final : public record_decoder {
     explicit decoder(std::shared_ptr<const row_plan> plan);
     result<done> open();
 
+    void expect(std::span<const bytes> values) override
+    {
+        if (payload_)
+            payload_->expect(values);
+    }
     void decode(const record& r, rows& out) override;
 
   private:

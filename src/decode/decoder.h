@@ -43,6 +43,10 @@ class record_decoder {
   public:
     virtual ~record_decoder() = default;
 
+    // The values, where there is one, of the records that come next, in their order; some may be left
+    // out. A hint: it makes decoding cheaper, never different. The bytes live until the next call.
+    virtual void expect(std::span<const bytes> values) = 0;
+
     // Appends one message_ref and its rows; on a bad record one reject and no row (or, where the
     // table has _error, one row that says so). Never throws but std::bad_alloc. A tombstone is a
     // row whose payload columns are null.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +20,10 @@ namespace ke::decode {
 class payload_decoder {
   public:
     virtual ~payload_decoder() = default;
+
+    // Payloads that decode() will be given, in this order, some perhaps left out: a format may do for
+    // many at once what costs less so. They live until the next call. May throw std::bad_alloc.
+    virtual void expect(std::span<const bytes>) {}
 
     // The record whose payload comes next, for formats that take something from beside it.
     virtual void look_at(const record&) {}

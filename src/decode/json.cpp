@@ -9,6 +9,7 @@
 
 #include <simdjson.h>
 
+#include "decode/json_batch.h"
 #include "decode/json_text.h"
 #include "decode/json_tree.h"
 #include "decode/json_values.h"
@@ -29,12 +30,14 @@ class json_decoder final : public payload_decoder {
   public:
     json_decoder(const payload_request& request, json_options options);
 
+    void expect(std::span<const bytes> payloads) override { batch_.expect(payloads); }
     bool decode(bytes payload, rows& out, arena& memory, problem& why) override;
 
   private:
     static constexpr int most_depth = 1000;               // of brackets
     static constexpr std::size_t kept_size = 1024 * 1024; // buffers beyond go back to the heap
 
+    bool decode_expected(bytes payload, bool& good);
     bool decode_text(std::string_view text);
     bool decode_objects(std::string_view text);
     bool decode_more_objects(std::string_view text);
@@ -50,11 +53,14 @@ class json_decoder final : public payload_decoder {
     bool walk(ondemand::value& value, json_node* node, int depth);
     bool walk_object(ondemand::object& object, json_node* node, int depth);
     bool walk_array(ondemand::array& array, json_node* node, int depth);
-    bool walk_scalar(std::string_view token);
-    bool find_member(std::string_view key, json_node& node, json_node::place& last,
-                     json_node*& branch);
+    bool walk_key(const char* key, ondemand::value& value, json_node* node,
+                  json_node::place& last, json_node*& branch);
+    bool walk_scalar(ondemand::value& value, std::string_view token, json_node* node);
+    bool judge_string(std::string_view quoted, bool& plain);
+    bool judge_literal(std::string_view token);
 
-    void fill(const json_node& node, std::string_view value);
+    void fill(const json_node& node, std::string_view value, bool plain);
+    void keep_refusal(int column);
     void forget(const json_node& node);
 
     void make_room(std::size_t size);
@@ -63,10 +69,12 @@ class json_decoder final : public payload_decoder {
 
     std::vector<int> columns_;
     std::vector<type_desc> types_; // by the plan's index; of columns_
+    std::vector<char> texts_;      // likewise: whether it takes a string without escapes as it is
     bool sole_document_;
     json_node root_;
     json_values values_;
 
+    json_batch batch_;
     ondemand::parser parser_;
     std::unique_ptr<char[]> buffer_; // the payload with the padding that simdjson wants
     std::size_t room_ = 0;
@@ -83,6 +91,7 @@ class json_decoder final : public payload_decoder {
 
 json_decoder::json_decoder(const payload_request& request, json_options options)
     : columns_(request.columns), types_(request.plan.columns.size()),
+      texts_(request.plan.columns.size()),
       sole_document_(request.sole_document), values_(options, request.plan.server_encoding_utf8)
 {
 #ifdef SIMDJSON_THREADS_ENABLED
@@ -91,6 +100,9 @@ json_decoder::json_decoder(const payload_request& request, json_options options)
     for (int c : columns_) {
         const column& col = request.plan.columns[static_cast<std::size_t>(c)];
         types_[static_cast<std::size_t>(c)] = col.type;
+        texts_[static_cast<std::size_t>(c)] = col.type.is_plain() &&
+                                              col.type.type == cell_type::text &&
+                                              request.plan.server_encoding_utf8;
         const path own{path_step{col.name}};
         root_.add(col.whole_document || !col.where.empty() ? col.where : own, c);
     }
@@ -102,13 +114,13 @@ bool json_decoder::decode(bytes payload, rows& out, arena& memory, problem& why)
     why_ = &why;
     values_.convert.memory = &memory;
 
-    std::string_view text = payload.view();
-    if (text.starts_with("\xEF\xBB\xBF"))
-        text.remove_prefix(3);
-    text = trim_json(text);
+    bool good;
+    if (decode_expected(payload, good))
+        return good;
+    const std::string_view text = json_document(payload.view());
     if (text.empty())
         return fail("The document is empty.");
-    const bool good = decode_text(text);
+    good = decode_text(text);
     if (room_ > kept_size) {
         parser_ = ondemand::parser();
 #ifdef SIMDJSON_THREADS_ENABLED
@@ -118,6 +130,24 @@ bool json_decoder::decode(bytes payload, rows& out, arena& memory, problem& why)
         room_ = 0;
     }
     return good;
+}
+
+// As one of many that were parsed together; false: it is to be parsed by itself, whatever is wrong.
+bool json_decoder::decode_expected(bytes payload, bool& good)
+{
+    std::string_view text;
+    ondemand::value* const object = batch_.next(payload, text);
+    if (!object)
+        return false;
+    text_end_ = text.data() + text.size();
+    const std::uint32_t had = out_->row_count();
+    if (!object_row(*object, text.data()) || !batch_.ended()) {
+        batch_.give_up();
+        out_->truncate(had);
+        return false;
+    }
+    good = end_row();
+    return true;
 }
 
 bool json_decoder::decode_text(std::string_view text)
@@ -152,7 +182,7 @@ bool json_decoder::decode_objects(std::string_view text)
                      .get(document);
     if (error)
         return fail(error);
-    if (!object_row(document, text.data()))
+    if (!object_row(document, text.data()) || !end_row())
         return false;
     const char* rest;
     if (document.current_location().get(rest))
@@ -174,7 +204,7 @@ bool json_decoder::decode_more_objects(std::string_view text)
         const char* start;
         if (document.current_location().get(start) || *start != '{')
             return fail("After an object comes another one, or the end.");
-        if (!object_row(document, start))
+        if (!object_row(document, start) || !end_row())
             return false;
         any = true;
     }
@@ -222,16 +252,17 @@ bool json_decoder::decode_scalar(std::string_view text)
                 return fail("There is more behind the string.");
         }
     }
-    if (!walk_scalar(text))
+    bool plain = false;
+    if (text.front() == '"' ? !judge_string(text, plain) : !judge_literal(text))
         return false;
     if (!sole_document_)
         return fail("The document is neither an object nor an array of objects.");
     begin_row();
-    fill(root_, text);
+    fill(root_, text, plain);
     return end_row();
 }
 
-// start: where the object begins.
+// A row but for end_row(). start: where the object begins.
 template <class Document>
 bool json_decoder::object_row(Document& document, const char* start)
 {
@@ -245,9 +276,9 @@ bool json_decoder::object_row(Document& document, const char* start)
         const char* end;
         if (document.current_location().get(end))
             end = text_end_;
-        fill(root_, trim_json({start, static_cast<std::size_t>(end - start)}));
+        fill(root_, trim_json({start, static_cast<std::size_t>(end - start)}), false);
     }
-    return end_row();
+    return true;
 }
 
 bool json_decoder::element_row(ondemand::value& element)
@@ -280,24 +311,12 @@ bool json_decoder::end_row()
 
 bool json_decoder::walk(ondemand::value& value, json_node* node, int depth)
 {
-    std::string_view token = value.raw_json_token();
+    const std::string_view token = value.raw_json_token();
     const char* start = token.data();
+    if (*start != '{' && *start != '[')
+        return walk_scalar(value, token, node);
     if (node && node->leads_on())
         forget(*node);
-    if (*start != '{' && *start != '[') {
-        if (*start == '"') {
-            // Taken explicitly: simdjson's own skipping would take a string before ':' for a key.
-            ondemand::raw_json_string ignored;
-            if (auto error = value.get_raw_json_string().get(ignored))
-                return fail(error);
-        }
-        token = trim_json(token);
-        if (!walk_scalar(token))
-            return false;
-        if (node && !node->columns.empty())
-            fill(*node, token);
-        return true;
-    }
     if (depth > most_depth)
         return fail("The document is nested too deep.");
     if (*start == '{') {
@@ -317,13 +336,14 @@ bool json_decoder::walk(ondemand::value& value, json_node* node, int depth)
         const char* end;
         if (value.current_location().get(end))
             end = text_end_;
-        fill(*node, trim_json({start, static_cast<std::size_t>(end - start)}));
+        fill(*node, trim_json({start, static_cast<std::size_t>(end - start)}), false);
     }
     return true;
 }
 
 bool json_decoder::walk_object(ondemand::object& object, json_node* node, int depth)
 {
+    const bool wanted = node && node->leads_on();
     json_node::place last = json_node::at_start;
     for (auto f : object) {
         if (auto error = f.error())
@@ -331,40 +351,39 @@ bool json_decoder::walk_object(ondemand::object& object, json_node* node, int de
         // Where it lies: copies of simdjson's values, field by field, are the dearest part of the walk.
         ondemand::field& field = f.value_unsafe();
         ondemand::value& value = field.value();
-        // The key's end: back from the value, over the colon.
         const char* key = field.key().raw();
-        const char* value_start = value.raw_json_token().data();
-        std::string_view name = trim_end({key, static_cast<std::size_t>(value_start - key)});
-        name = trim_end(name.substr(0, name.empty() ? 0 : name.size() - 1));
-        if (name.empty() || name.back() != '"')
-            return fail(simdjson::TAPE_ERROR);
-        name.remove_suffix(1);
         json_node* branch = nullptr;
-        if (node && node->leads_on()) {
-            if (!find_member(name, *node, last, branch))
-                return false;
-        } else if (!walk_scalar({key - 1, name.size() + 2})) {
+        if (!(wanted && node->guess(key, static_cast<std::size_t>(text_end_ - key), last, branch)) &&
+            !walk_key(key, value, wanted ? node : nullptr, last, branch))
             return false;
-        }
         if (!walk(value, branch, depth + 1))
             return false;
     }
     return true;
 }
 
-bool json_decoder::find_member(std::string_view name, json_node& node, json_node::place& last,
-                               json_node*& branch)
+// A key that was not guessed. Its end: back from the value, over the colon.
+bool json_decoder::walk_key(const char* key, ondemand::value& value, json_node* node,
+                            json_node::place& last, json_node*& branch)
 {
-    if (node.guess(name, last, branch))
-        return true;
-    if (!name.empty() && std::memchr(name.data(), '\\', name.size())) {
-        const json_string s = unescape_json({name.data() - 1, name.size() + 2}, key_);
-        if (s.malformed)
-            return fail(s.flaw);
-        branch = s.flaw ? nullptr : node.escaped_member(s.text);
+    const char* const value_start = value.raw_json_token().data();
+    std::string_view name = trim_end({key, static_cast<std::size_t>(value_start - key)});
+    name = trim_end(name.substr(0, name.empty() ? 0 : name.size() - 1));
+    if (name.empty() || name.back() != '"')
+        return fail(simdjson::TAPE_ERROR);
+    const std::string_view quoted{key - 1, name.size() + 1};
+    name.remove_suffix(1);
+    bool plain;
+    if (!node)
+        return judge_string(quoted, plain);
+    if (name.empty() || !std::memchr(name.data(), '\\', name.size())) {
+        branch = node->member(name, last);
         return true;
     }
-    branch = node.member(name, last);
+    const json_string s = unescape_json(quoted, key_);
+    if (s.malformed)
+        return fail(s.flaw);
+    branch = s.flaw ? nullptr : node->escaped_member(s.text);
     return true;
 }
 
@@ -383,37 +402,71 @@ bool json_decoder::walk_array(ondemand::array& array, json_node* node, int depth
     return true;
 }
 
-// A string, number or literal that is only judged.
-bool json_decoder::walk_scalar(std::string_view token)
+bool json_decoder::walk_scalar(ondemand::value& value, std::string_view token, json_node* node)
 {
+    token = trim_end(token);
+    bool plain = false;
     if (token.front() == '"') {
-        if (token.size() < 2 || token.back() != '"')
-            return fail(simdjson::UNCLOSED_STRING);
-        if (std::memchr(token.data(), '\\', token.size())) {
-            const json_string s = unescape_json(token, string_);
-            if (s.malformed)
-                return fail(s.flaw);
-        }
-        return true;
+        // Taken explicitly: simdjson's own skipping would take a string before ':' for a key.
+        ondemand::raw_json_string ignored;
+        if (auto error = value.get_raw_json_string().get(ignored))
+            return fail(error);
+        if (!judge_string(token, plain))
+            return false;
+    } else if (!judge_literal(token)) {
+        return false;
     }
-    if (!is_json_literal(token))
-        return fail("A value is neither a string, a number, true, false nor null.");
+    if (node) {
+        if (node->leads_on())
+            forget(*node);
+        fill(*node, token, plain);
+    }
     return true;
 }
 
-void json_decoder::fill(const json_node& node, std::string_view value)
+// plain: there are no escapes in it.
+bool json_decoder::judge_string(std::string_view quoted, bool& plain)
+{
+    if (quoted.size() < 2 || quoted.back() != '"')
+        return fail(simdjson::UNCLOSED_STRING);
+    plain = !std::memchr(quoted.data(), '\\', quoted.size());
+    if (plain)
+        return true;
+    const json_string s = unescape_json(quoted, string_);
+    return s.malformed ? fail(s.flaw) : true;
+}
+
+bool json_decoder::judge_literal(std::string_view token)
+{
+    return is_json_literal(token) ||
+           fail("A value is neither a string, a number, true, false nor null.");
+}
+
+void json_decoder::fill(const json_node& node, std::string_view value, bool plain)
 {
     for (int c : node.columns) {
-        const outcome o = values_.make(value, types_[static_cast<std::size_t>(c)], row_.cells[c]);
-        row_.states[c] = static_cast<cell_state>(o);
-        if (o != outcome::refused)
+        const auto i = static_cast<std::size_t>(c);
+        if (plain && texts_[i]) {
+            const std::size_t n = value.size() - 2;
+            char* text = make_varlena(*values_.convert.memory, n);
+            std::memcpy(text + 4, value.data() + 1, n);
+            row_.cells[c] = pointer_cell(text);
+            row_.states[c] = cell_state::value;
             continue;
-        ++refusals_;
-        auto* kept =
-            new (values_.convert.memory->take(sizeof(problem))) problem(values_.convert.why);
-        kept->column = c;
-        row_.cells[c] = pointer_cell(reinterpret_cast<const char*>(kept));
+        }
+        const outcome o = values_.make(value, types_[i], row_.cells[c], plain);
+        row_.states[c] = static_cast<cell_state>(o);
+        if (o == outcome::refused)
+            keep_refusal(c);
     }
+}
+
+void json_decoder::keep_refusal(int c)
+{
+    ++refusals_;
+    auto* kept = new (values_.convert.memory->take(sizeof(problem))) problem(values_.convert.why);
+    kept->column = c;
+    row_.cells[c] = pointer_cell(reinterpret_cast<const char*>(kept));
 }
 
 // A key may come twice, the last wins: what an earlier one left below it is gone.

@@ -30,6 +30,14 @@ inline std::string_view trim_json(std::string_view s)
     return trim_end(s);
 }
 
+// What of a payload is JSON: no byte order mark, no white space around.
+inline std::string_view json_document(std::string_view payload)
+{
+    if (payload.starts_with("\xEF\xBB\xBF"))
+        payload.remove_prefix(3);
+    return trim_json(payload);
+}
+
 // The members of an array or object, one after the other, each cut out without white space around
 // it. For an object key() is the member's name with its quotes.
 class json_members {

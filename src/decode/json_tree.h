@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,16 +26,22 @@ class json_node {
     using place = std::int32_t;
     static constexpr place at_start = -1;
 
-    // Whether the name (its bytes in the document) is what came next last time; then its branch, or
-    // null.
+    // Whether the name is what came next last time; then its branch, or null.
     bool guess(std::string_view name, place& last, json_node*& branch) const
     {
-        const place next = last < 0 ? first_ : names_[static_cast<std::size_t>(last)].next;
-        if (next < 0 || names_[static_cast<std::size_t>(next)].text != name)
+        const known_name* known = next_known(last);
+        return known && known->text == name && take(*known, last, branch);
+    }
+    // The same for a name of unknown length: it begins at key, behind a quote, and ends before one;
+    // `left` bytes are left of the document.
+    bool guess(const char* key, std::size_t left, place& last, json_node*& branch) const
+    {
+        const known_name* known = next_known(last);
+        if (!known)
             return false;
-        last = next;
-        branch = names_[static_cast<std::size_t>(next)].branch;
-        return true;
+        const std::size_t n = known->text.size();
+        return n < left && key[n] == '"' && std::memcmp(key, known->text.data(), n) == 0 &&
+               take(*known, last, branch);
     }
     // The branch of a name that is free of escapes, or null; the next guess learns from it.
     json_node* member(std::string_view name, place& last);
@@ -55,7 +62,7 @@ class json_node {
     struct known_name {
         std::string text;
         json_node* branch; // null: nobody wants it
-        place next = -1;   // what followed last time
+        place next = -1;   // what followed last time; free of escapes and quotes
     };
     struct hash {
         using is_transparent = void;
@@ -65,6 +72,17 @@ class json_node {
         }
     };
 
+    const known_name* next_known(place last) const
+    {
+        const place next = last < 0 ? first_ : names_[static_cast<std::size_t>(last)].next;
+        return next < 0 ? nullptr : &names_[static_cast<std::size_t>(next)];
+    }
+    bool take(const known_name& known, place& last, json_node*& branch) const
+    {
+        last = static_cast<place>(&known - names_.data());
+        branch = known.branch;
+        return true;
+    }
     json_node& branch_of(const path_step& step);
 
     std::vector<std::unique_ptr<json_node>> branches_;

@@ -107,34 +107,34 @@ json_string unescape_json(std::string_view quoted, std::string& buffer)
 
 bool is_json_literal(std::string_view t)
 {
-    if (t == "null" || t == "true" || t == "false")
-        return true;
-    std::size_t i = 0;
-    auto some_digits = [&] {
-        const std::size_t from = i;
-        while (i < t.size() && is_digit(t[i]))
-            ++i;
-        return i > from;
+    const char* at = t.data();
+    const char* const end = at + t.size();
+    const auto some_digits = [&] {
+        const char* const from = at;
+        while (at < end && is_digit(*at))
+            ++at;
+        return at > from;
     };
-    if (i < t.size() && t[i] == '-')
-        ++i;
-    const bool zero = i < t.size() && t[i] == '0';
-    const std::size_t from = i;
-    if (!some_digits() || (zero && i > from + 1))
+    if (at < end && *at == '-')
+        ++at;
+    const char* const first = at;
+    if (!some_digits())
+        return t == "null" || t == "true" || t == "false";
+    if (*first == '0' && at > first + 1)
         return false;
-    if (i < t.size() && t[i] == '.') {
-        ++i;
+    if (at < end && *at == '.') {
+        ++at;
         if (!some_digits())
             return false;
     }
-    if (i < t.size() && (t[i] == 'e' || t[i] == 'E')) {
-        ++i;
-        if (i < t.size() && (t[i] == '+' || t[i] == '-'))
-            ++i;
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        ++at;
+        if (at < end && (*at == '+' || *at == '-'))
+            ++at;
         if (!some_digits())
             return false;
     }
-    return i == t.size();
+    return at == end;
 }
 
 outcome json_values::refuse_nul()
@@ -143,9 +143,11 @@ outcome json_values::refuse_nul()
                           "\\u0000 cannot be converted to text.");
 }
 
-outcome json_values::make(std::string_view value, const type_desc& type, cell& out)
+outcome json_values::make(std::string_view value, const type_desc& type, cell& out, bool plain)
 {
     const char first = value.front();
+    if (plain && type.is_plain())
+        return text_to_cell(value.substr(1, value.size() - 2), type, convert, out);
     if (first == 'n')
         return outcome::null;
     if (type.is_array() || type.is_composite()) {

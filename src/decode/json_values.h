@@ -36,8 +36,9 @@ class json_values {
         convert.utf8_server = utf8_server;
     }
 
-    // value: one well-formed JSON value without white space around it.
-    outcome make(std::string_view value, const type_desc& type, cell& out);
+    // value: one well-formed JSON value without white space around it. plain: it is known to be a
+    // string without escapes.
+    outcome make(std::string_view value, const type_desc& type, cell& out, bool plain = false);
 
     conversion convert;
 

@@ -90,8 +90,27 @@ bool scale_up(wide& mantissa, std::int64_t exponent)
 
 } // namespace
 
+bool parse_short(std::string_view token, std::int64_t& n)
+{
+    const bool negative = token.starts_with('-');
+    if (negative)
+        token.remove_prefix(1);
+    if (token.empty() || token.size() > 18) // cannot overflow
+        return false;
+    std::int64_t value = 0;
+    for (char c : token) {
+        if (!is_digit(c))
+            return false;
+        value = value * 10 + (c - '0');
+    }
+    n = negative ? -value : value;
+    return true;
+}
+
 whole parse_whole(std::string_view token, std::int64_t& n)
 {
+    if (parse_short(token, n))
+        return whole::yes;
     const char* end = token.data() + token.size();
     const auto [at, error] = std::from_chars(token.data(), end, n);
     if (at == end)
@@ -149,21 +168,30 @@ struct plain_decimal {
 
 bool split(std::string_view text, plain_decimal& d)
 {
-    d.negative = text.starts_with('-');
-    if (d.negative || text.starts_with('+'))
-        text.remove_prefix(1);
-    const std::size_t point = std::min(text.find('.'), text.size());
-    d.before = text.substr(0, point);
-    d.after = text.substr(std::min(point + 1, text.size()));
-    if (d.before.empty() || (point < text.size() && d.after.empty()))
+    const char* at = text.data();
+    const char* const end = at + text.size();
+    const auto digits = [&] {
+        const char* const from = at;
+        while (at < end && is_digit(*at))
+            ++at;
+        return std::string_view(from, static_cast<std::size_t>(at - from));
+    };
+    d.negative = at < end && *at == '-';
+    if (at < end && (*at == '-' || *at == '+'))
+        ++at;
+    d.before = digits();
+    d.after = {};
+    if (d.before.empty())
         return false;
-    for (std::string_view part : {d.before, d.after})
-        for (char c : part)
-            if (!is_digit(c))
-                return false;
+    if (at < end && *at == '.') {
+        ++at;
+        d.after = digits();
+        if (d.after.empty())
+            return false;
+    }
     while (!d.before.empty() && d.before.front() == '0')
         d.before.remove_prefix(1);
-    return d.before.size() <= most_before && d.after.size() <= most_after;
+    return at == end && d.before.size() <= most_before && d.after.size() <= most_after;
 }
 
 // Whether the number has room in numeric(precision, scale) without rounding; scale becomes the
@@ -181,23 +209,27 @@ bool fits_declared(const plain_decimal& d, std::int32_t typmod, std::size_t& sca
 // Digits in groups of four, aligned at the point. Returns how many groups.
 int group(const plain_decimal& d, std::int16_t* groups)
 {
-    int count = 0;
-    std::int16_t value = 0;
-    for (std::size_t k = 0; k < d.before.size(); k++) {
-        value = static_cast<std::int16_t>(value * 10 + (d.before[k] - '0'));
-        if ((d.before.size() - k) % 4 == 1) {
-            groups[count++] = value;
-            value = 0;
-        }
+    const char* at;
+    const auto take = [&at](std::size_t n) {
+        int value = 0;
+        for (; n > 0; n--)
+            value = value * 10 + (*at++ - '0');
+        return value;
+    };
+    std::int16_t* to = groups;
+    at = d.before.data();
+    if (const std::size_t first = d.before.size() % 4; first != 0)
+        *to++ = static_cast<std::int16_t>(take(first));
+    for (std::size_t n = d.before.size() / 4; n > 0; n--)
+        *to++ = static_cast<std::int16_t>(take(4));
+    at = d.after.data();
+    for (std::size_t n = d.after.size() / 4; n > 0; n--)
+        *to++ = static_cast<std::int16_t>(take(4));
+    if (const std::size_t last = d.after.size() % 4; last != 0) {
+        static constexpr int shift[] = {0, 1000, 100, 10};
+        *to++ = static_cast<std::int16_t>(take(last) * shift[last]);
     }
-    for (std::size_t k = 0; k < (d.after.size() + 3) / 4 * 4; k++) {
-        value = static_cast<std::int16_t>(value * 10 + (k < d.after.size() ? d.after[k] - '0' : 0));
-        if (k % 4 == 3) {
-            groups[count++] = value;
-            value = 0;
-        }
-    }
-    return count;
+    return static_cast<int>(to - groups);
 }
 
 } // namespace

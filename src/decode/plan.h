@@ -45,6 +45,12 @@ struct type_desc {
     std::vector<field> fields; // composite: its columns, dropped ones left out
     bool is_array() const { return element != nullptr; }
     bool is_composite() const { return !fields.empty(); }
+    // A text in a document is the type's own text.
+    bool is_plain() const
+    {
+        return !is_array() && !is_composite() && type != cell_type::bytea &&
+               type != cell_type::json && type != cell_type::jsonb;
+    }
 };
 struct type_desc::field {
     std::string name;

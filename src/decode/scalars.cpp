@@ -52,6 +52,10 @@ bool is_no_number(std::string_view text, std::string_view beginnings)
 outcome text_to_integer(std::string_view text, const type_desc& type, conversion& c, cell& out)
 {
     std::int64_t n;
+    if (parse_short(text, n) && integer_fits(type.type, n)) {
+        out = number_cell(n);
+        return outcome::value;
+    }
     const char* end = text.data() + text.size();
     const auto [at, error] = std::from_chars(text.data(), end, n);
     if (at == end && error == std::errc{} && integer_fits(type.type, n)) {

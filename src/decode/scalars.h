@@ -28,6 +28,9 @@ outcome timestamp_to_cell(std::int64_t us, const type_desc& type, conversion& c,
 
 // --- the parts, each false where it is not certain ---
 
+// [-]digits, at most 18 of them.
+bool parse_short(std::string_view token, std::int64_t& n);
+
 // A JSON number that is whole: 12, 12.0, 1.2e1. Out of range of 64 bits: too_big.
 enum class whole : std::uint8_t { yes, fraction, too_big };
 whole parse_whole(std::string_view token, std::int64_t& n);

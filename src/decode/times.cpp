@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "decode/json_text.h"
+
 #include "base/no_backend.h"
 
 namespace ke::decode {
@@ -36,6 +38,18 @@ int days_in_month(int year, int month)
 }
 
 // n digits at p, or -1.
+template <int n>
+int digits(const char* p)
+{
+    unsigned value = 0, wrong = 0;
+    for (int i = 0; i < n; i++) {
+        const unsigned d = static_cast<unsigned char>(p[i]) - '0';
+        wrong |= d > 9;
+        value = value * 10 + d;
+    }
+    return wrong ? -1 : static_cast<int>(value);
+}
+
 int digits(const char* p, int n)
 {
     int value = 0;
@@ -82,12 +96,12 @@ bool parse_zone(std::string_view text, std::int64_t& east)
         return true;
     if (text.size() < 3 || (text[0] != '+' && text[0] != '-'))
         return false;
-    const int hours = digits(text.data() + 1, 2);
+    const int hours = digits<2>(text.data() + 1);
     int minutes = 0;
     if (text.size() == 5)
-        minutes = digits(text.data() + 3, 2);
+        minutes = digits<2>(text.data() + 3);
     else if (text.size() == 6 && text[3] == ':')
-        minutes = digits(text.data() + 4, 2);
+        minutes = digits<2>(text.data() + 4);
     else if (text.size() != 3)
         return false;
     if (hours < 0 || hours > 15 || minutes < 0 || minutes > 59)
@@ -112,9 +126,9 @@ bool parse_date(std::string_view text, std::int32_t& days)
 {
     if (text.size() != 10 || text[4] != '-' || text[7] != '-')
         return false;
-    const int year = digits(text.data(), 4);
-    const int month = digits(text.data() + 5, 2);
-    const int day = digits(text.data() + 8, 2);
+    const int year = digits<4>(text.data());
+    const int month = digits<2>(text.data() + 5);
+    const int day = digits<2>(text.data() + 8);
     if (year < 1 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month))
         return false;
     days = static_cast<std::int32_t>(days_of(year, month, day) - days_to_2000);
@@ -125,9 +139,9 @@ bool parse_time(std::string_view text, std::int64_t& us)
 {
     if (text.size() < 8 || text[2] != ':' || text[5] != ':')
         return false;
-    const int hour = digits(text.data(), 2);
-    const int minute = digits(text.data() + 3, 2);
-    const int second = digits(text.data() + 6, 2);
+    const int hour = digits<2>(text.data());
+    const int minute = digits<2>(text.data() + 3);
+    const int second = digits<2>(text.data() + 6);
     if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
         return false;
     std::int64_t fraction = 0;
@@ -144,12 +158,14 @@ bool parse_timestamp(std::string_view text, bool needs_zone, std::int64_t& us)
     std::int32_t days;
     if (!parse_date(text.substr(0, 10), days))
         return false;
-    const std::size_t zone_at = text.find_first_of("Z+-", 19);
+    std::size_t zone_at = 19;
+    while (zone_at < text.size() && (text[zone_at] == '.' || is_digit(text[zone_at])))
+        ++zone_at;
     std::int64_t time;
-    if (!parse_time(text.substr(11, zone_at == text.npos ? text.npos : zone_at - 11), time))
+    if (!parse_time(text.substr(11, zone_at - 11), time))
         return false;
     std::int64_t east = 0;
-    if (zone_at == text.npos ? needs_zone : !parse_zone(text.substr(zone_at), east))
+    if (zone_at == text.size() ? needs_zone : !parse_zone(text.substr(zone_at), east))
         return false;
     // A timestamp without time zone takes the clock's reading and leaves the zone aside.
     us = days * us_per_day + time - (needs_zone ? east : 0);

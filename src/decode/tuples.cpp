@@ -29,20 +29,21 @@ static_assert(static_cast<unsigned>(cell_state::value) == 0 &&
               (static_cast<unsigned>(cell_state::null) &
                static_cast<unsigned>(cell_state::pending)) == 0);
 
-// Where the next value of a tuple goes. Nothing is written at or behind `end`.
+constexpr std::size_t slack = 8; // may be overwritten with zeros behind the largest tuple
+
+// Where the next value of a tuple goes. No value is written at or behind `end`.
 struct cursor {
     char* start; // of the body, 8-aligned
     char* at;
     char* end;
+    bool has_varlena = false;
 
-    bool align(std::size_t to)
+    bool align(std::size_t to) // at most 8
     {
-        char* next = start + aligned(static_cast<std::size_t>(at - start), to);
-        if (next > end)
-            return false;
-        while (at < next)
-            *at++ = 0;
-        return true;
+        const std::uint64_t zeros = 0;
+        std::memcpy(at, &zeros, sizeof zeros);
+        at = start + aligned(static_cast<std::size_t>(at - start), to);
+        return at <= end;
     }
     bool put(const void* bytes, std::size_t n)
     {
@@ -64,6 +65,7 @@ struct cursor {
         std::uint32_t header;
         std::memcpy(&header, p, 4);
         const std::size_t n = header >> 2; // with its header
+        has_varlena = true;
         if (packable && n - 3 <= most_short) {
             if (at >= end)
                 return false;
@@ -96,9 +98,28 @@ struct cursor {
     }
 };
 
-bool has_varlena(const tuple_attribute& a)
+// All values but the nulls, which go into the bitmap.
+bool put_some(cursor& c, const tuple_layout& layout, const cell* cells, const cell_state* states,
+              std::uint8_t* bitmap)
 {
-    return a.kind == tuple_kind::packable || a.kind == tuple_kind::varlena;
+    std::size_t i = 0;
+    for (const tuple_attribute& a : layout.attributes) {
+        if (a.kind != tuple_kind::absent && states[a.cell] != cell_state::null) {
+            bitmap[i / 8] |= static_cast<std::uint8_t>(1 << (i % 8));
+            if (!c.put(a, cells[a.cell]))
+                return false;
+        }
+        ++i;
+    }
+    return true;
+}
+
+bool put_all(cursor& c, const tuple_layout& layout, const cell* cells)
+{
+    for (const tuple_attribute& a : layout.attributes)
+        if (!c.put(a, cells[a.cell]))
+            return false;
+    return true;
 }
 
 } // namespace
@@ -116,7 +137,7 @@ tuple_head* make_tuple(const tuple_layout& layout, const cell* cells, const cell
     if (data_at > layout.most_size)
         return nullptr;
 
-    char* room = memory.room(sizeof(tuple_head) + layout.most_size);
+    char* room = memory.room(sizeof(tuple_head) + layout.most_size + slack);
     auto* head = reinterpret_cast<tuple_head*>(room);
     auto* body = reinterpret_cast<tuple_body*>(room + sizeof(tuple_head));
     std::memset(body, 0, data_at);
@@ -124,20 +145,10 @@ tuple_head* make_tuple(const tuple_layout& layout, const cell* cells, const cell
     body->data_at = static_cast<std::uint8_t>(data_at);
     cursor c{reinterpret_cast<char*>(body), reinterpret_cast<char*>(body) + data_at,
              reinterpret_cast<char*>(body) + layout.most_size};
-    for (std::size_t i = 0; i < n; i++) {
-        const tuple_attribute& a = layout.attributes[i];
-        if (nulls) {
-            if (a.kind == tuple_kind::absent || states[a.cell] == cell_state::null) {
-                body->mask |= tuple_body::has_null;
-                continue;
-            }
-            body->nulls[i / 8] |= static_cast<std::uint8_t>(1 << (i % 8));
-        }
-        if (has_varlena(a))
-            body->mask |= tuple_body::has_varlena;
-        if (!c.put(a, cells[a.cell]))
-            return nullptr;
-    }
+    if (nulls ? !put_some(c, layout, cells, states, body->nulls) : !put_all(c, layout, cells))
+        return nullptr;
+    body->mask = static_cast<std::uint16_t>((nulls ? tuple_body::has_null : 0) |
+                                            (c.has_varlena ? tuple_body::has_varlena : 0));
     head->size = static_cast<std::uint32_t>(c.at - c.start);
     head->self[0] = head->self[1] = head->self[2] = 0;
     head->table = 0;

@@ -194,15 +194,15 @@ bool pipe::fill()
     }
     bool dry = false;
     while (!dry && !full()) {
-        if (at_ == count_) {
-            at_ = 0;
-            count_ = queue_->take(target_rows_ - filling_->rows.messages.size());
-            dry = count_ == 0;
+        if (at_ == arrivals_.size()) {
+            take_more();
+            dry = arrivals_.empty();
             if (!dry && filling_->fetched_at_us == 0)
                 filling_->fetched_at_us = now_ns() / 1000;
         }
         std::int64_t start = now_ns();
-        while (at_ < count_ && !full())
+        expect();
+        while (at_ < arrivals_.size() && !full())
             handle(at_++);
         filling_->decode_ns += now_ns() - start;
     }
@@ -228,6 +228,27 @@ bool pipe::fill()
     return true;
 }
 
+void pipe::take_more()
+{
+    at_ = 0;
+    arrivals_.clear();
+    const std::size_t n = queue_->take(target_rows_ - filling_->rows.messages.size());
+    for (std::size_t i = 0; i < n; ++i)
+        arrivals_.push_back(queue_->at(i));
+}
+
+// The decoder may look at what was taken before it is asked for each.
+void pipe::expect()
+{
+    if (at_ != 0 || arrivals_.empty())
+        return;
+    values_.clear();
+    for (const kafka::arrival& a : arrivals_)
+        if (a.what == kafka::arrival::kind::record && !a.value.absent())
+            values_.push_back(a.value);
+    decoder_->expect(values_);
+}
+
 // What was read to its end is fetched no further: it would only take room in the library's queue.
 void pipe::stop_finished()
 {
@@ -238,7 +259,7 @@ void pipe::stop_finished()
 
 void pipe::handle(std::size_t i)
 {
-    kafka::arrival a = queue_->at(i);
+    const kafka::arrival& a = arrivals_[i];
     if (a.what == kafka::arrival::kind::stray)
         return;
     stretch& s = stretches_[a.slot];

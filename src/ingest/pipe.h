@@ -70,6 +70,8 @@ class pipe {
     struct stretch;
 
     bool fill();
+    void take_more();
+    void expect();
     void handle(std::size_t i);
     void decode(stretch&, std::size_t i, const kafka::arrival&);
     void make_tuples(decode::rows&, std::uint32_t from_row);
@@ -106,7 +108,9 @@ class pipe {
     slab* filling_ = nullptr;
     std::uint32_t serial_ = 0;
     std::uint32_t target_rows_ = 0; // small at rest, chunk_rows under load
-    std::size_t at_ = 0, count_ = 0; // arrivals taken from the queue and not handled
+    std::vector<kafka::arrival> arrivals_; // taken from the queue
+    std::size_t at_ = 0;                   // the next of them to handle
+    std::vector<bytes> values_;            // of the arrivals
     bool under_load_ = false;
     // Told to the gauge once filling_ is in the ring:
     int finished_ = 0; // partitions that reached their end

@@ -147,9 +147,10 @@ void fetch_queue::headers(std::size_t i, std::vector<header_view>& out) const
         out.push_back({name, bytes(static_cast<const char*>(value), size)});
 }
 
-fault fetch_queue::failure(std::size_t i) const
+fault fetch_queue::failure(std::size_t i)
 {
     const rd_kafka_message_t& m = *parts_->taken[i];
+    parts_->find(m);
     const parts::partition& p = parts_->slots[parts_->last];
     return make_topic_fault(m.err, parts_->of->address(), rd_kafka_message_errstr(&m), p.name,
                             p.number);

@@ -56,7 +56,7 @@ class fetch_queue {
     // Headers of a record, in order; valid until the next take().
     void headers(std::size_t i, std::vector<header_view>& out) const;
     // Of a failure; the kind says whether the library goes on by itself.
-    fault failure(std::size_t i) const;
+    fault failure(std::size_t i);
     int failure_code(std::size_t i) const;
 
   private:

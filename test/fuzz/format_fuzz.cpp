@@ -126,6 +126,30 @@ void look_at(const rows& out)
         }
 }
 
+// Its halves and all of it, one after the other: the same whether they were expected or not.
+void decode_parts(table& t, record r)
+{
+    const bytes whole = r.value;
+    const std::size_t half = whole.size / 2;
+    const bytes parts[] = {bytes(whole.data + half, whole.size - half), bytes(whole.data, half),
+                           whole, bytes(whole.data, half)};
+    std::size_t rows[2], rejects[2];
+    for (int expected = 0; expected < 2; expected++) {
+        t.out.reset();
+        t.decoder->expect(expected ? std::span<const bytes>(parts) : std::span<const bytes>());
+        for (const bytes& part : parts) {
+            r.value = part;
+            t.decoder->decode(r, t.out);
+        }
+        look_at(t.out);
+        rows[expected] = t.out.row_count();
+        rejects[expected] = t.out.rejects.size();
+    }
+    t.decoder->expect({});
+    if (rows[0] != rows[1] || rejects[0] != rejects[1])
+        std::abort();
+}
+
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
@@ -146,6 +170,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         t.out.reset();
         t.decoder->decode(r, t.out);
         look_at(t.out);
+        decode_parts(t, r);
     }
     return 0;
 }

@@ -412,3 +412,67 @@ TEST(json_in_another_encoding_travels_as_text)
     decoding d(t);
     CHECK_EQ(d.decode(R"({"a": "x", "b": {}, "c": 1})"), "<x>,<{}>,1");
 }
+
+// Whatever payloads lie side by side, each is decoded as if it came alone.
+TEST(json_payloads_expected_together)
+{
+    const std::vector<std::string> kinds = {
+        R"({"id":1,"name":"a","n":1.50,"o":{"x":[1,2]}})",
+        " {\"name\" : \"b\\u00e9\\n\", \"id\" :2 }\n",
+        "\xEF\xBB\xBF{\"id\":3}",
+        R"({"id":4},{"id":5})",
+        R"({"id":6}{"id":7})",
+        R"([{"id":8},{"id":9}])",
+        R"({"id":10)",
+        R"({"id":"x"})",
+        R"({"id":11,"name":"not closed})",
+        R"(","id":12})",
+        R"({"id":13}])",
+        R"({"id":14}, )",
+        R"({"id":15,"o":{"id":[}})",
+        "{\"id\":16,\"name\":\"a\nb\"}",
+        "{\"id\":17,\"name\":\"\xff\"}",
+        R"({"name":"\"","id":18})",
+        R"({"name":"\\","id":19})",
+        R"({"name\"":"x","i\u0064":20})",
+        "{}",
+        "",
+        "  ",
+        "null",
+        "[]",
+        "{\"id\":21,\"name\":\"" + std::string(20000, 'x') + "\"}",
+        R"({"id":22,"extra":null,"name":null})",
+    };
+    const table t({from_payload("id", t_int), from_payload("name", t_text),
+                   from_payload("n", t_numeric), from_payload("o", t_jsonb),
+                   from_payload("x", t_int, "$.o.x[1]"), from_payload("all", t_json, "$")});
+    decoding together(t), alone(t);
+    std::uint32_t random = 12345;
+    const auto next = [&random](std::uint32_t below) {
+        random = random * 1664525 + 1013904223;
+        return (random >> 8) % below;
+    };
+    for (int round = 0; round < 400; round++) {
+        std::vector<std::string> payloads;
+        const std::uint32_t bad = next(3) * 12; // of 36: none, some, most
+        for (std::uint32_t n = 1 + next(40); n > 0; n--)
+            payloads.push_back(next(36) < bad
+                                   ? kinds[next(static_cast<std::uint32_t>(kinds.size()))]
+                                   : kinds[next(2)]);
+        std::vector<bytes> values;
+        for (const std::string& p : payloads)
+            values.push_back(bytes(p.data(), p.size()));
+        together.decoder->expect(values);
+        for (const bytes& value : values) {
+            if (next(10) == 0)
+                continue; // left out
+            record r = record_of({});
+            r.value = value;
+            const std::string one = together.decode(r);
+            if (one != alone.decode(value.view()))
+                CHECK_EQ(one, alone.decode(value.view()));
+        }
+        together.rows.reset();
+        alone.rows.reset();
+    }
+}
