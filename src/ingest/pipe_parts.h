@@ -1,0 +1,41 @@
+// What a pipe is made of; for pipe.cpp (chunks and queue) and pipe_records.cpp (what becomes of each
+// arrival).
+#pragma once
+
+#include "ingest/pipe.h"
+
+namespace ke::ingest {
+
+struct pipe::slab : chunk {
+    using chunk::chunk;
+    std::uint64_t weight = 0; // as counted in waiting_bytes
+
+    bool empty() const { return rows.messages.empty() && advances.empty() && faults.empty(); }
+    void reset()
+    {
+        rows.reset();
+        advances.clear();
+        faults.clear();
+        bytes = 0;
+        decode_ns = 0;
+        fetched_at_us = 0;
+        weight = 0;
+    }
+};
+
+// One partition.   reading -> done (its end was reached) | dead (a fault ended it)
+struct pipe::stretch {
+    topic_number topic;
+    partition_id partition;
+    std::int64_t next;
+    std::int64_t end; // < 0: none
+    bool done = false;
+    bool dead = false;
+    bool behind = true;
+    fault_kind told{};      // the failure told last...
+    bool failing = false;   // ... and nothing came since
+    std::uint32_t serial = 0; // of the chunk that holds its advance
+    std::uint32_t advance_at = 0;
+};
+
+} // namespace ke::ingest

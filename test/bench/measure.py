@@ -1,0 +1,106 @@
+"""Topics filled once, cases measured in turns, tables written."""
+
+import os
+import statistics
+import time
+import uuid
+
+import plot
+
+RECORDS = int(os.environ.get("BENCH_RECORDS", "1000000"))
+TURNS = int(os.environ.get("BENCH_TURNS", "5"))
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def fresh(prefix):
+    return f"{prefix}_{uuid.uuid4().hex[:8]}"
+
+
+def cpu_seconds(pid):
+    """What a process has used, all its threads."""
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def private_mb(pid):
+    """Resident memory that is the process's own: not the server's shared buffers."""
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("RssAnon")) / 1024
+
+
+class Case:
+    """prepare and clean are not measured. run gives the process that worked, or nothing."""
+
+    def __init__(self, name, run, prepare=None, clean=None, rows=None):
+        self.name, self.run = name, run
+        self.prepare, self.clean = prepare or (lambda: None), clean or (lambda: None)
+        self.rows = rows or RECORDS
+        self.seconds, self.cpu, self.memory = [], [], []
+
+    def once(self, keep):
+        self.prepare()
+        begin = time.monotonic()
+        pid, used = self.run()
+        spent = time.monotonic() - begin
+        if keep:
+            self.seconds.append(spent)
+            self.cpu.append(cpu_seconds(pid) - used)
+            self.memory.append(private_mb(pid))
+        self.clean()
+
+    @property
+    def median(self):
+        return statistics.median(self.seconds)
+
+
+class Bench:
+    def __init__(self, cluster, broker, machine, out):
+        self.cluster, self.broker, self.machine, self.out = cluster, broker, machine, out
+
+    def fill(self, records, partitions, value, **topic):
+        """A new topic with value(n) for each of so many records."""
+        name = self.broker.create_topic(fresh("bench"), partitions)
+        producer = self.broker.producer(linger_ms=20, batch_num_messages=20000,
+                                        queue_buffering_max_messages=500000, **topic)
+        for n in range(records):
+            while True:
+                try:
+                    producer.produce(name, value(n), partition=n % partitions)
+                    break
+                except BufferError:
+                    producer.poll(0.05)
+        assert producer.flush(300) == 0
+        return name
+
+    def turns(self, db, cases):
+        """All cases once, not counted; then every case once in each turn."""
+        for turn in range(TURNS + 1):
+            for case in cases:
+                db.execute("CHECKPOINT")
+                case.once(keep=turn > 0)
+
+    def table(self, title, cases, against=(), slug=None):
+        """Prints and writes the table; each name in against is a column of ratios."""
+        by_name = {c.name: c for c in cases}
+        head = ["case", "seconds (least, most)", "rows/s", "CPU s", "private MB"] + \
+               [f"x {name}" for name in against]
+        lines = [[c.name, f"{c.median:.2f} ({min(c.seconds):.2f}, {max(c.seconds):.2f})",
+                  f"{c.rows / c.median:,.0f}", f"{statistics.median(c.cpu):.2f}",
+                  f"{max(c.memory):.0f}"] +
+                 [f"{by_name[name].median / c.median:.2f}" for name in against] for c in cases]
+        self.write(title, head, lines, slug)
+        if slug:
+            plot.bars(os.path.join(self.out, slug + ".svg"), title,
+                      [(c.name, c.rows / c.median) for c in cases], "rows/s")
+
+    def write(self, title, head, lines, slug=None):
+        widths = [max(len(str(line[i])) for line in [head] + lines) for i in range(len(head))]
+
+        def row(cells, fill=" "):
+            return "| " + " | ".join(str(c).ljust(w, fill) for c, w in zip(cells, widths)) + " |"
+        text = "\n".join([f"**{title}**", "", row(head), row(["---"] * len(head), "-")] +
+                         [row(line) for line in lines]) + "\n"
+        print("\n" + text, flush=True)
+        with open(os.path.join(self.out, fresh("table") + ".md" if not slug else slug + ".md"), "w") as f:
+            f.write(self.machine + "\n\n" + text)
