@@ -100,7 +100,7 @@ class Installation:
         environment["MAKEFLAGS"] = "".join(given[1:])
         environment.pop("MAKELEVEL", None)
         meson = environment.get("KAFKA_ENGINE_MESON")
-        command = (["meson", "install", "--no-rebuild", "-q", "-C", meson, "--destdir", self.root]
+        command = (["meson", "install", "--no-rebuild", "--quiet", "-C", meson, "--destdir", self.root]
                    if meson else ["make", "-s", "-C", TOP, "install", f"DESTDIR={self.root}",
                                   f"PG_CONFIG={self.pg_config}"])
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
