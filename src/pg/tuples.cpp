@@ -26,7 +26,8 @@ static_assert(offsetof(tuple_body, nulls) == offsetof(HeapTupleHeaderData, t_bit
               offsetof(tuple_body, nulls) == SizeofHeapTupleHeader);
 static_assert(tuple_body::has_null == HEAP_HASNULL && tuple_body::has_varlena == HEAP_HASVARWIDTH);
 static_assert(MaxHeapAttributeNumber <= HEAP_NATTS_MASK);
-static_assert(MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(MaxHeapAttributeNumber)) <= UINT8_MAX);
+// BITMAPLEN is a function in server 18.
+static_assert(MAXALIGN(SizeofHeapTupleHeader + (MaxHeapAttributeNumber + 7) / 8) <= UINT8_MAX);
 static_assert(VARATT_SHORT_MAX == 127 && VARHDRSZ_SHORT == 1);
 
 std::uint32_t most_size_of_tuples()
