@@ -11,16 +11,6 @@ namespace {
 // A transaction of a replay lasts about so long; what is left is read again.
 constexpr milliseconds slice{2000};
 
-refused refusal_of(const share& s, std::uint32_t number, const trouble& t)
-{
-    refused f = at_message(s, number);
-    f.sqlstate = t.code();
-    f.reason = t.message;
-    f.detail = t.detail;
-    f.column = t.column.empty() ? s.rows.at_column : t.column;
-    return f;
-}
-
 // Nothing from this message on is applied.
 void cut_at(share& s, std::uint32_t number)
 {
@@ -50,7 +40,8 @@ void apply_carefully(share& s)
         note_until(number);
         if (looks_like_schema(t) && r.good == 0)
             schema = t;
-        refused f = refusal_of(s, number, t);
+        refused f = at_message(s, number);
+        give_reason(f, t, s.rows.at_column);
         s.stop = must_stop(s, f);
         if (s.stop && schema)
             s.stop->reason = "query or target: " + t.message;

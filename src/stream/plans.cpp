@@ -195,10 +195,7 @@ topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attri
 
 std::int64_t run_plan(served_view& v, topic::batch& rows)
 {
-    struct current {
-        explicit current(topic::batch* b) { topic::current_batch = b; }
-        ~current() { topic::current_batch = nullptr; }
-    } scope(&rows);
+    topic::batch_in_force scope(&rows);
     return pg::call([&]() -> std::int64_t {
         owner_scope before = become_owner(v.is);
         SPI_connect();

@@ -15,12 +15,6 @@ namespace ke::stream {
 
 namespace {
 
-// While it lives scans of the topic return these records.
-struct batch_in_force {
-    explicit batch_in_force(topic::batch* b) { topic::current_batch = b; }
-    ~batch_in_force() { topic::current_batch = nullptr; }
-};
-
 // Columns by name: numbers differ where the view's table has lost some.
 std::vector<std::int16_t> columns_of(Oid beside, const registered_view& v)
 {
@@ -64,7 +58,7 @@ void rebuilding::plan()
     for (;;) {
         {
             topic::batch planned_for; // no broker is asked for estimates
-            batch_in_force scope(&planned_for);
+            topic::batch_in_force scope(&planned_for);
             plan_view(view_);
         }
         view_.plan.columns = columns_for(view_.is.topic_table, view_.plan.attributes,
@@ -114,10 +108,7 @@ void rebuilding::apply(topic::reader& reader, ingest::chunk& chunk)
         if (looks_like_schema(t) && r.good == 0)
             schema = t;
         refused f = at_message(share_, number);
-        f.sqlstate = t.code();
-        f.reason = t.message;
-        f.detail = t.detail;
-        f.column = t.column.empty() ? rows.at_column : t.column;
+        give_reason(f, t, rows.at_column);
         bad.push_back(std::move(f));
         return view_.is.options.on_error != "stop";
     };
@@ -139,11 +130,7 @@ std::vector<refused> rebuilding::refused_of(const ingest::chunk& chunk)
     for (const decode::reject& r : chunk.rows.rejects) {
         refused f = at_message(share_, r.message);
         f.record = &r.record;
-        f.sqlstate = r.sqlstate;
-        f.reason = r.reason;
-        f.detail = r.detail;
-        if (r.column >= 0)
-            f.column = view_.plan.columns.plan->columns[static_cast<std::size_t>(r.column)].name;
+        give_reason(f, r, *view_.plan.columns.plan);
         all.push_back(std::move(f));
     }
     return all;

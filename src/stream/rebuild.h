@@ -13,16 +13,15 @@ namespace ke::stream {
 
 class rebuilding {
   public:
-    // Rows go into `beside`, a table like the view's own. Refused records are kept under its name too
-    // until take_refusals().
+    // Rows go into `beside`, a table like the view's own; refused records are kept under its name, for
+    // the caller to move.
     rebuilding(const registered_view&, Oid beside, const topic::line&);
     ~rebuilding();
     rebuilding(const rebuilding&) = delete;
     rebuilding& operator=(const rebuilding&) = delete;
 
-    // Raises, the view being told apart by `name`, where on_error or a limit says to stop.
+    // Raises where on_error or a limit says to stop.
     void read(std::vector<topic::partition_ranges>);
-    std::int64_t records() const { return records_; }
 
   private:
     void apply(topic::reader&, ingest::chunk&);
@@ -34,7 +33,7 @@ class rebuilding {
     std::string name_;
     served_view view_;
     share share_; // of the chunk in work
-    std::int64_t records_ = 0;
+    std::int64_t records_ = 0; // read, for pg_stat_progress_copy
 };
 
 } // namespace ke::stream

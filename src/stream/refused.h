@@ -9,7 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include "decode/plan.h"
 #include "decode/rows.h"
+#include "stream/trouble.h"
 
 namespace ke::stream {
 
@@ -25,6 +27,11 @@ struct refused {
     // Where it was refused, in the words of Kafka Connect, for the dead-letter topic.
     const char* stage = "TASK_PUT";
 };
+
+// Why it was refused (rejects.cpp): by the decoder, which had this plan; by the server, at_column being
+// the column that was read last, for errors that name none.
+void give_reason(refused&, const decode::reject&, const decode::row_plan&);
+void give_reason(refused&, const trouble&, const char* at_column);
 
 // ---- the rows of kafka.dead_letter_log (dead_letters.cpp). Inside a transaction.
 

@@ -34,6 +34,24 @@ std::string place_of(const refused& r)
 
 } // namespace
 
+void give_reason(refused& f, const decode::reject& r, const decode::row_plan& plan)
+{
+    f.stage = "VALUE_CONVERTER";
+    f.sqlstate = r.sqlstate;
+    f.reason = r.reason;
+    f.detail = r.detail;
+    if (r.column >= 0)
+        f.column = plan.columns[static_cast<std::size_t>(r.column)].name;
+}
+
+void give_reason(refused& f, const trouble& t, const char* at_column)
+{
+    f.sqlstate = t.code();
+    f.reason = t.message;
+    f.detail = t.detail;
+    f.column = t.column.empty() ? at_column : t.column;
+}
+
 std::optional<stop_report> must_stop(const share& s, const refused& f)
 {
     const view_options& o = s.view->is.options;

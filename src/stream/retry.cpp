@@ -172,10 +172,7 @@ retrying::retrying(registered_view is)
     Oid server = pg::call([&] { return GetForeignTable(v.topic_table)->serverid; });
     check_usage(server, v.owner);
     topic::batch planned_for; // no broker is asked for estimates
-    struct scope {
-        explicit scope(topic::batch* b) { topic::current_batch = b; }
-        ~scope() { topic::current_batch = nullptr; }
-    } inside(&planned_for);
+    topic::batch_in_force scope(&planned_for);
     plan_view(view_);
     view_.plan.columns = columns_for(v.topic_table, view_.plan.attributes);
 }
@@ -213,11 +210,7 @@ std::vector<refused> retrying::refused_of(const ingest::chunk& chunk) const
     for (const decode::reject& r : chunk.rows.rejects) {
         refused f;
         f.number = r.message;
-        f.sqlstate = r.sqlstate;
-        f.reason = r.reason;
-        f.detail = r.detail;
-        if (r.column >= 0)
-            f.column = view_.plan.columns.plan->columns[static_cast<std::size_t>(r.column)].name;
+        give_reason(f, r, *view_.plan.columns.plan);
         all.push_back(std::move(f));
     }
     return all;
@@ -237,10 +230,7 @@ void retrying::try_again(const letters& page, outcome& sum)
     r.refuse = [&](std::uint32_t number, const trouble& t) {
         refused f;
         f.number = number;
-        f.sqlstate = t.code();
-        f.reason = t.message;
-        f.detail = t.detail;
-        f.column = t.column.empty() ? rows.at_column : t.column;
+        give_reason(f, t, rows.at_column);
         kept.push_back(std::move(f));
         return true;
     };

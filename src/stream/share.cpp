@@ -50,19 +50,6 @@ bool concerns(const share& s, const decode::reject& r)
                        [&](const decode::column& c) { return c.name == name; });
 }
 
-refused refusal_of(const share& s, std::uint32_t number, const decode::reject& r)
-{
-    refused f = at_message(s, number);
-    f.record = &r.record;
-    f.stage = "VALUE_CONVERTER";
-    f.sqlstate = r.sqlstate;
-    f.reason = r.reason;
-    f.detail = r.detail;
-    if (r.column >= 0)
-        f.column = s.feed->columns.plan->columns[static_cast<std::size_t>(r.column)].name;
-    return f;
-}
-
 // Records that did not decode.
 void judge_rejects(share& s)
 {
@@ -76,7 +63,9 @@ void judge_rejects(share& s)
                 s.foreign_reject = true;
                 continue;
             }
-            refused f = refusal_of(s, base + r.message, r);
+            refused f = at_message(s, base + r.message);
+            f.record = &r.record;
+            give_reason(f, r, *s.feed->columns.plan);
             if (auto stop = must_stop(s, f)) {
                 s.cut = f.number;
                 s.stop = std::move(stop);

@@ -184,10 +184,7 @@ std::int64_t store_rows(share& s)
 {
     s.rows.at_message = UINT32_MAX;
     {
-        struct current {
-            explicit current(topic::batch* b) { topic::current_batch = b; }
-            ~current() { topic::current_batch = nullptr; }
-        } scope(&s.rows);
+        topic::batch_in_force scope(&s.rows);
         const task t{&s.view->is, s.view->plan.plan, &s.rows, find_layout(s)};
         const std::int64_t stored = pg::call([&] { return try_short(t); });
         if (stored >= 0)

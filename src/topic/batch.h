@@ -81,4 +81,12 @@ bool find_message(batch_cursor&);
 // Set by the worker around the execution of one view's plan, null otherwise (also after errors).
 extern batch* current_batch;
 
+// While it lives scans of the batch's topic table return its records. Not nested.
+struct batch_in_force {
+    explicit batch_in_force(batch* b) { current_batch = b; }
+    ~batch_in_force() { current_batch = nullptr; }
+    batch_in_force(const batch_in_force&) = delete;
+    batch_in_force& operator=(const batch_in_force&) = delete;
+};
+
 } // namespace ke::topic

@@ -1,9 +1,8 @@
 """REFRESH of continuous views, on a real Kafka: rows made anew, with the worker going on."""
 
-import threading
-
 import pytest
 
+from producing import Producing
 from wait import wait_until
 
 COLUMNS = "id int, k int, v text, _offset bigint, _tombstone boolean"
@@ -57,28 +56,6 @@ def spoil(db, view):
     db.execute(f"INSERT INTO {target} ({first[0]}) VALUES (-5), (-6)")
 
 
-class Producing:
-    """Records that come all the while."""
-
-    def __init__(self, produce, topic, first):
-        self.ended = threading.Event()
-        self.count = first
-        self.thread = threading.Thread(target=self.run, args=(produce, topic))
-
-    def run(self, produce, topic):
-        while not self.ended.is_set():
-            produce(topic, some(self.count, self.count + 50))
-            self.count += 50
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ended.set()
-        self.thread.join()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_made_anew_while_the_worker_goes_on(db, facts, produce, kind):
     query, options, wanted = KINDS[kind]
@@ -96,7 +73,7 @@ def test_made_anew_while_the_worker_goes_on(db, facts, produce, kind):
         looker = db.connect(autocommit=False)
         looker.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         spoiled = looker.execute(f"SELECT count(*) FROM {kind}").fetchone()
-        with Producing(produce, facts, int(db.value("SELECT max(id) + 1 FROM facts"))):
+        with Producing(produce, facts, some, int(db.value("SELECT max(id) + 1 FROM facts")), 50):
             if not concurrently:  # whose swap waits for those who read in a transaction
                 looker.rollback()
             db.execute(f"REFRESH MATERIALIZED VIEW {concurrently} {kind}")
@@ -199,6 +176,17 @@ def test_a_dead_letter_is_sent_once(db, kafka, facts, new_topic, produce):
     db.execute("REFRESH MATERIALIZED VIEW v")
     assert db.value("SELECT id FROM kafka.dead_letters") > before and db.value(sent) == 1
     assert len(list(kafka.read_all(letters))) == 1
+
+
+def test_letters_say_where_the_record_was_refused(db, facts, produce):
+    produce(facts, [{"id": "x"}])
+    db.view("v", "SELECT id FROM facts", dead_letter_topic=f"{facts}-missing")
+    db.wait("v")
+    stages = "SELECT id, stage FROM kafka.dead_letter_log"
+    (before, stage), = db.rows(stages)
+    db.execute("REFRESH MATERIALIZED VIEW v")
+    (after, anew), = db.rows(stages)
+    assert after > before and stage == anew == "VALUE_CONVERTER"
 
 
 def test_what_hangs_on_the_rows_stays(db, facts, produce):

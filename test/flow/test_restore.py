@@ -1,11 +1,11 @@
 """Dumps and copies of databases with continuous views, a producer running throughout."""
 
 import subprocess
-import threading
 
 import pytest
 
 from database import Database
+from producing import Producing
 
 COLUMNS = "id int, k int, v text"
 VIEWS = {
@@ -18,24 +18,8 @@ VIEWS = {
 }
 
 
-class Producing:
-    def __init__(self, produce, topic):
-        self.ended = threading.Event()
-        self.sent = 0
-        self.thread = threading.Thread(target=self.run, args=(produce, topic))
-
-    def run(self, produce, topic):
-        while not self.ended.is_set():
-            produce(topic, [{"id": i, "k": i % 5, "v": f"v{i}"} for i in range(self.sent, self.sent + 20)])
-            self.sent += 20
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ended.set()
-        self.thread.join()
+def some(first, last):
+    return [{"id": i, "k": i % 5, "v": f"v{i}"} for i in range(first, last)]
 
 
 @pytest.fixture
@@ -114,7 +98,7 @@ def copies():
 def test_a_dump_goes_on_where_it_stood(source, topic, produce, tmp_path, copies, way):
     dump_options, restores = WAYS[way]
     name, file = f"{source.name}_c", str(tmp_path / "dump")
-    with Producing(produce, topic):
+    with Producing(produce, topic, some):
         source.wait("rows")
         run(source, "pg_dump", *dump_options, "-f", file, "-d", source.name)
         copy = Database(source.cluster, name=name, extension=False)
@@ -142,7 +126,7 @@ def check_whole_source(source):
 
 def test_a_database_made_from_it(source, topic, produce, copies):
     name = f"{source.name}_t"
-    with Producing(produce, topic):
+    with Producing(produce, topic, some):
         source.wait("rows")
         source.connection.close()
         with source.cluster.connect("postgres") as c:
