@@ -81,12 +81,18 @@ void judge_call(const CallStmt* call)
         aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_PROCEDURE, get_func_name(procedure));
 }
 
-// With search_path such that every name that is no built-in is qualified.
-char* text_of_call(const CallStmt* call)
+// search_path such that every name that is no built-in comes out qualified; until AtEOXact_GUC.
+int qualify_names()
 {
     const int level = NewGUCNestLevel();
     (void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
                              GUC_ACTION_SAVE, true, 0, false);
+    return level;
+}
+
+char* text_of_call(const CallStmt* call)
+{
+    const int level = qualify_names();
     char* text = psprintf("CALL %s", deparse_expression(reinterpret_cast<Node*>(call->funcexpr), NIL,
                                                         false, false));
     AtEOXact_GUC(false, level);
@@ -183,9 +189,7 @@ char* text_of_body(const char* name)
     ReleaseSysCache(tuple);
     if (no_body)
         return body;
-    const int level = NewGUCNestLevel();
-    (void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-                             GUC_ACTION_SAVE, true, 0, false);
+    const int level = qualify_names();
     body = TextDatumGetCString(OidFunctionCall1(F_PG_GET_FUNCTION_SQLBODY, ObjectIdGetDatum(oid)));
     AtEOXact_GUC(false, level);
     static const char begin[] = "BEGIN ATOMIC", end[] = "END";

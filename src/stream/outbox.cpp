@@ -150,7 +150,6 @@ struct outbox::exit {
     bool open = false; // not paused
     bool watched = false; // has the option
     TimestampTz next = 1; // when to look for letters; 0: when told
-    bool more = false;    // told meanwhile
     int failures = 0;
     std::string trouble;  // newest, said in the log once
 
@@ -207,12 +206,8 @@ void outbox::want(const std::vector<registered_view>& views,
 void outbox::look()
 {
     for (const auto& [view, e] : exits_) {
-        if (!e->watched)
-            continue;
-        if (!e->under_way.empty())
-            e->more = true;
-        else if (e->failures == 0)
-            e->next = 1;
+        if (e->watched && e->under_way.empty() && e->failures == 0)
+            e->next = 1; // behind a page under way comes another look anyway
     }
 }
 
@@ -222,7 +217,7 @@ bool outbox::ready() const
                        [](const auto& w) { return w->producer->ready(); });
 }
 
-void outbox::hear(TimestampTz now)
+void outbox::hear()
 {
     for (const auto& w : wires_) {
         for (ingest::delivery& d : w->producer->take()) {
@@ -329,7 +324,6 @@ void outbox::send_page(exit& e, ingest::hub& hub, TimestampTz now)
         if (p.count > 0)
             pg::call([] { commit_to_disk(); });
     });
-    e.more = false;
     e.next = e.watched ? now + look_anyway : 0;
     e.count = 0;
     if (wrong)
@@ -364,9 +358,9 @@ void outbox::send_page(exit& e, ingest::hub& hub, TimestampTz now)
     pg::call([&] { MemoryContextDelete(memory); });
 }
 
-TimestampTz outbox::step(TimestampTz now, ingest::hub* (*hub)(void*), void* of)
+TimestampTz outbox::step(TimestampTz now, end_watch& hubs)
 {
-    hear(now);
+    hear();
     TimestampTz next = 0;
     auto sooner = [&](TimestampTz t) { next = next == 0 ? t : std::min(next, t); };
     for (const auto& [view, e] : exits_) {
@@ -375,7 +369,7 @@ TimestampTz outbox::step(TimestampTz now, ingest::hub* (*hub)(void*), void* of)
         if (e->by || !e->open)
             continue;
         if (e->next != 0 && e->next <= now) {
-            ingest::hub* h = bytes_ < most_bytes ? hub(of) : nullptr;
+            ingest::hub* h = bytes_ < most_bytes ? hubs.hub() : nullptr;
             if (!h)
                 e->next = now + second;
             else

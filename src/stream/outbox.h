@@ -25,6 +25,7 @@ extern "C" {
 #include <vector>
 
 #include "ingest/hub.h"
+#include "stream/ends.h"
 #include "stream/registry.h"
 #include "topic/topic.h"
 
@@ -36,16 +37,16 @@ class outbox {
     void want(const std::vector<registered_view>&, const std::map<Oid, topic::topic_table>&);
     // A batch has left some.
     void look();
-    // Sends what can be sent and marks what was delivered; the time to look again, 0: never. hub: null
-    // where there is none yet; asked for only where there is something to send.
-    TimestampTz step(TimestampTz now, ingest::hub* (*hub)(void*), void* of);
+    // Sends what can be sent and marks what was delivered; the time to look again, 0: never. The hub,
+    // which has to outlive this, is asked for only where there is something to send.
+    TimestampTz step(TimestampTz now, end_watch& hubs);
     // A delivery is there.
     bool ready() const;
 
   private:
     struct exit; // of one view
     struct wire; // a producer and the views that share it
-    void hear(TimestampTz now);
+    void hear();
     void settle(exit&, TimestampTz now);
     void send_page(exit&, ingest::hub&, TimestampTz now);
     void say(exit&, const std::string& words);

@@ -19,6 +19,7 @@ namespace ke::stream {
 
 namespace {
 
+constexpr TimestampTz patience = 3 * second;     // with a worker that was asked to leave
 constexpr TimestampTz attach_time = 30 * second; // a worker that is not there then never comes
 
 BackgroundWorker describe(int slot, std::uint32_t generation, int number)
@@ -381,7 +382,7 @@ void pool::launch(int number, TimestampTz now)
     no_process(number, now);
 }
 
-// Asked first, so that it leaves between two batches without a word; a second later it is interrupted.
+// Asked first, so that it leaves between two batches without a word; after some seconds it is interrupted.
 void pool::stop(seat& s, TimestampTz now)
 {
     bool attached;
@@ -394,7 +395,7 @@ void pool::stop(seat& s, TimestampTz now)
         if (!w->stop) {
             w->stop = true;
             w->process.set_latch();
-            s.killed_at = now + second;
+            s.killed_at = now + patience;
         } else if (attached && now >= s.killed_at) {
             kill(w->process.pid, SIGTERM);
             s.killed_at = now + second;

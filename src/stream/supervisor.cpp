@@ -1,7 +1,8 @@
 // The supervisor of one database: reads which continuous views there are, keeps a pool of workers for
 // them (pool), knows where their topics end (ends), sends dead letters to their topics (outbox), makes
-// long batches give way (give_way), and leaves when there is no view any more. Holds no transaction between two looks. An error ends the process;
-// the launcher starts another one, which takes over the workers.
+// long batches give way (give_way), and leaves when there is no view any more. Holds no transaction
+// between two looks. An error ends the process; the launcher starts another one, which takes over the
+// workers.
 #include "stream/pool.h"
 
 extern "C" {
@@ -39,8 +40,8 @@ namespace {
 
 database_slot* home; // null once let go
 std::uint32_t my_generation;
-bool nothing_to_do;        // we leave because there is no view,
-std::uint64_t as_of;       // as of this commit
+bool nothing_to_do;  // we leave because there is no view,
+std::uint64_t as_of; // as of this commit
 
 void leave(int, Datum)
 {
@@ -275,9 +276,8 @@ void supervisor::run()
             letters_seen_ = letters;
             outbox_.look();
         }
-        auto hub = [](void* ends) { return static_cast<end_watch*>(ends)->hub(); };
         TimestampTz next = read_again_;
-        for (TimestampTz t : {pool_.step(now), ends_.step(now), outbox_.step(now, hub, &ends_),
+        for (TimestampTz t : {pool_.step(now), ends_.step(now), outbox_.step(now, ends_),
                               watch_batches(MyDatabaseId, now)})
             if (t != 0 && (next == 0 || t < next))
                 next = t;
