@@ -19,6 +19,15 @@ namespace {
 using headers_ptr = std::unique_ptr<rd_kafka_headers_t, destroyer<rd_kafka_headers_destroy>>;
 using error_ptr = std::unique_ptr<rd_kafka_error_t, destroyer<rd_kafka_error_destroy>>;
 
+fault why(rd_kafka_resp_err_t err, const std::string& address, std::string_view words,
+          const std::string& topic)
+{
+    fault f = make_topic_fault(err, address, words, topic, -1);
+    if (f.kind == fault_kind::protocol)
+        f.message = "could not write to topic \"" + topic + "\"";
+    return f;
+}
+
 // Deliveries on their way from the control thread to the server's.
 class mailbox {
   public:
@@ -48,7 +57,7 @@ class mailbox {
         d.offset = message_offset(m.offset);
         try {
             if (m.err != RD_KAFKA_RESP_ERR_NO_ERROR)
-                d.trouble = make_topic_fault(m.err, address_, "", rd_kafka_topic_name(m.rkt), -1);
+                d.trouble = why(m.err, address_, "", rd_kafka_topic_name(m.rkt));
         } catch (...) {
             d.trouble = fault{.kind = fault_kind::out_of_memory, .message = "out of memory"};
         }
@@ -125,8 +134,7 @@ class producer_impl final : public producer {
         const rd_kafka_resp_err_t err = rd_kafka_error_code(wrong.get());
         if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL)
             return false;
-        return make_topic_fault(err, client_->address(), rd_kafka_error_string(wrong.get()), o.topic,
-                                -1);
+        return why(err, client_->address(), rd_kafka_error_string(wrong.get()), o.topic);
     } catch (...) {
         return fault{.kind = fault_kind::out_of_memory, .message = "out of memory"};
     }
