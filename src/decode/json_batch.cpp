@@ -29,21 +29,23 @@ void json_batch::expect(std::span<const bytes> payloads)
         buffer_.reset(new char[most_bytes + simdjson::SIMDJSON_PADDING]);
     char* const buffer = buffer_.get();
     size_ = 0;
+    int objects = 0;
     for (const bytes& payload : payloads) {
         const std::string_view text = json_document(payload.view());
-        if (text.empty() || text.front() != '{' || text.size() > longest)
+        if (text.empty() || text.front() != '{' || text.size() > longest) {
+            places_.push_back({payload, 0, 0});
             continue;
+        }
         if (size_ + text.size() + 2 > most_bytes)
             break;
         buffer[size_] = size_ == 0 ? '[' : ',';
         std::memcpy(buffer + size_ + 1, text.data(), text.size());
         places_.push_back({payload, size_ + 1, text.size()});
         size_ += text.size() + 1;
+        ++objects;
     }
-    if (places_.size() < 2) {
-        places_.clear();
+    if (objects < 2)
         return;
-    }
     buffer[size_++] = ']';
     std::memset(buffer + size_, 0, simdjson::SIMDJSON_PADDING);
     running_ = open();
@@ -72,6 +74,8 @@ ondemand::value* json_batch::next(bytes payload, std::string_view& text)
     if (i == places_.size())
         return nullptr; // not one of ours
     for (; next_ <= i; ++next_) {
+        if (places_[next_].size == 0)
+            continue;
         if (opened_)
             ++at_;
         opened_ = true;
@@ -83,7 +87,7 @@ ondemand::value* json_batch::next(bytes payload, std::string_view& text)
         }
         text = {start, places_[next_].size};
     }
-    return &value_;
+    return places_[i].size == 0 ? nullptr : &value_;
 }
 
 bool json_batch::ended()

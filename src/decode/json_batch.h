@@ -38,7 +38,7 @@ class json_batch {
 
     struct place {
         bytes payload;
-        std::size_t start, size; // in the buffer
+        std::size_t start, size; // in the buffer; size 0: not in it
     };
 
     bool open();
