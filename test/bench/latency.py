@@ -69,7 +69,8 @@ def latency(bench, records=600):
             stop.set()
             if load:
                 other.join()
-    bench.write("Milliseconds from produce to the visible row", ["load", "p50", "p90", "p99", "most"], lines, "latency")
+    bench.write("latency", "Milliseconds from produce to the visible row",
+                ["load", "p50", "p90", "p99", "most"], lines)
     held(bench)
 
 
@@ -87,4 +88,4 @@ def held(bench, times=1000):
             assert db.value("SELECT count(*) FROM records") == 1000
             if n in (0, times - 1):
                 lines.append([f"after {n + 1:,}", *usage(pid)])
-    bench.write("A session and its scans", ["", "threads", "descriptors", "private MB"], lines, "held")
+    bench.write("held", "A session and its scans", ["", "threads", "descriptors", "private MB"], lines)

@@ -117,8 +117,8 @@ def load(bench):
             into.view("10 views", views=10),
         ]
         bench.turns(db, cases)
-        bench.table(f"{RECORDS:,} records of 110 bytes, 4 partitions, one worker", cases,
-                    ["COPY CSV", "COPY BINARY"], "load")
+        bench.table("load", f"{RECORDS:,} records of 110 bytes, 4 partitions, one worker", cases,
+                    ["COPY CSV", "COPY BINARY"])
         into.use_lanes(1)
 
 
@@ -133,21 +133,21 @@ def shapes(bench):
 
     narrow, most = (COLUMNS, NAMES), RECORDS
     names = ", ".join(f"c{i}" for i in range(50))
-    for title, n, partitions, value, (columns, listed), codec in (
-            ("records of 1 kB", most // 5, 4, padded(1000), narrow, "none"),
-            ("records of 10 kB", most // 50, 4, padded(10000), narrow, "none"),
-            ("records of 50 columns", most // 10, 4, fifty, (wide, names), "none"),
-            ("records of 110 bytes, lz4", most, 4, record, narrow, "lz4"),
-            ("records of 110 bytes, zstd", most, 4, record, narrow, "zstd"),
-            ("records of 110 bytes, one partition", most, 1, record, narrow, "none"),
-            ("records of 110 bytes, 64 partitions", most, 64, record, narrow, "none")):
+    for slug, title, n, partitions, value, (columns, listed), codec in (
+            ("1kB", "of 1 kB", most // 5, 4, padded(1000), narrow, "none"),
+            ("10kB", "of 10 kB", most // 50, 4, padded(10000), narrow, "none"),
+            ("columns", "of 50 columns", most // 10, 4, fifty, (wide, names), "none"),
+            ("lz4", "of 110 bytes, lz4", most, 4, record, narrow, "lz4"),
+            ("zstd", "of 110 bytes, zstd", most, 4, record, narrow, "zstd"),
+            ("partition", "of 110 bytes, one partition", most, 1, record, narrow, "none"),
+            ("partitions", "of 110 bytes, 64 partitions", most, 64, record, narrow, "none")):
         topic = bench.fill(n, partitions, value, compression_codec=codec)
         with Database(bench.cluster) as db:
             into = Into(bench, db, topic, columns, listed, n)
             into.write_files()
             cases = into.copies("csv", "binary") + [into.view("view, one lane")]
             bench.turns(db, cases)
-            bench.table(f"{n:,} {title}", cases, ["COPY CSV", "COPY BINARY"])
+            bench.table(slug, f"{n:,} records {title}", cases, ["COPY CSV", "COPY BINARY"])
 
 
 def merge(bench):
@@ -163,7 +163,7 @@ def merge(bench):
 
         conflict = " ON CONFLICT (g) DO UPDATE SET n = copied.n + excluded.n, total = copied.total + excluded.total"
         cases = []
-        for title, by in (("ten groups", "id % 10"), ("a million groups", "id")):
+        for title, by in (("ten groups", "id % 10"), (f"{RECORDS:,} groups", "id")):
             cases += [
                 into.statement(f"INSERT SELECT, {title}",
                                "INSERT INTO copied " + grouped(by).format("rows") + conflict,
@@ -177,4 +177,4 @@ def merge(bench):
             into.view("view, upsert by key", f"SELECT {key} AS id, name, at, amount, note FROM records",
                       key="id", on_conflict="update")]
         bench.turns(db, cases)
-        bench.table(f"{RECORDS:,} records merged", cases, slug="merge")
+        bench.table("merge", f"{RECORDS:,} records merged", cases)

@@ -30,7 +30,8 @@ def private_mb(pid):
 
 
 class Case:
-    """prepare and clean are not measured. run gives the process that worked, or nothing."""
+    """prepare and clean are not measured. run gives the process that worked, or None, and the CPU
+    seconds that it had used before."""
 
     def __init__(self, name, run, prepare=None, clean=None, rows=None):
         self.name, self.run = name, run
@@ -45,8 +46,9 @@ class Case:
         spent = time.monotonic() - begin
         if keep:
             self.seconds.append(spent)
-            self.cpu.append(cpu_seconds(pid) - used)
-            self.memory.append(private_mb(pid))
+            if pid:
+                self.cpu.append(cpu_seconds(pid) - used)
+                self.memory.append(private_mb(pid))
         self.clean()
 
     @property
@@ -80,21 +82,21 @@ class Bench:
                 db.execute("CHECKPOINT")
                 case.once(keep=turn > 0)
 
-    def table(self, title, cases, against=(), slug=None):
-        """Prints and writes the table; each name in against is a column of ratios."""
+    def table(self, slug, title, cases, against=()):
+        """Prints and writes the table, and draws it; each name in against is a column of ratios."""
         by_name = {c.name: c for c in cases}
         head = ["case", "seconds (least, most)", "rows/s", "CPU s", "private MB"] + \
                [f"x {name}" for name in against]
         lines = [[c.name, f"{c.median:.2f} ({min(c.seconds):.2f}, {max(c.seconds):.2f})",
-                  f"{c.rows / c.median:,.0f}", f"{statistics.median(c.cpu):.2f}",
-                  f"{max(c.memory):.0f}"] +
+                  f"{c.rows / c.median:,.0f}",
+                  f"{statistics.median(c.cpu):.2f}" if c.cpu else "",
+                  f"{max(c.memory):.0f}" if c.memory else ""] +
                  [f"{by_name[name].median / c.median:.2f}" for name in against] for c in cases]
-        self.write(title, head, lines, slug)
-        if slug:
-            plot.bars(os.path.join(self.out, slug + ".svg"), title,
-                      [(c.name, c.rows / c.median) for c in cases], "rows/s")
+        self.write(slug, title, head, lines)
+        plot.bars(os.path.join(self.out, slug + ".svg"), title,
+                  [(c.name, c.rows / c.median) for c in cases], "rows/s")
 
-    def write(self, title, head, lines, slug=None):
+    def write(self, slug, title, head, lines):
         widths = [max(len(str(line[i])) for line in [head] + lines) for i in range(len(head))]
 
         def row(cells, fill=" "):
@@ -102,5 +104,5 @@ class Bench:
         text = "\n".join([f"**{title}**", "", row(head), row(["---"] * len(head), "-")] +
                          [row(line) for line in lines]) + "\n"
         print("\n" + text, flush=True)
-        with open(os.path.join(self.out, fresh("table") + ".md" if not slug else slug + ".md"), "w") as f:
+        with open(os.path.join(self.out, slug + ".md"), "w") as f:
             f.write(self.machine + "\n\n" + text)

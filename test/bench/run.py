@@ -9,7 +9,7 @@
 Each table is measured in turns, every case once in each, and shows medians with the least and the most.
 Everything runs on this machine, broker included: figures of one run compare, those of two machines do
 not. BENCH_RECORDS (1,000,000) and BENCH_TURNS (5) change it. build/bench/ has the tables as Markdown and
-the first of them as a plot.
+as plots.
 """
 
 import os

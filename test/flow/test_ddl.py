@@ -193,21 +193,6 @@ def test_ddl_while_rows_come_in(db, clicks, produce):
     assert db.value("SELECT count(*) FROM kafka.progress") == 0
 
 
-@pytest.mark.parametrize("how", ["DROP MATERIALIZED VIEW v", "DROP TABLE v",
-                                 "DROP FOREIGN TABLE clicks CASCADE"])
-def test_drop_with_the_broker_frozen(db, own_kafka, new_topic, produce, how):
-    topic = new_topic(broker=own_kafka)
-    db.topic_table("clicks", COLUMNS, own_kafka, topic=topic)
-    produce(topic, numbered(0, 10), broker=own_kafka)
-    db.view("v", "SELECT id FROM clicks")
-    db.wait_count("v", 10)
-    with own_kafka.frozen():
-        began = time.monotonic()
-        db.execute(how)
-        assert time.monotonic() - began < 1
-    assert db.value("SELECT count(*) FROM kafka.progress") == 0
-
-
 def test_into_feeds_by_name(db, clicks, produce):
     db.execute("CREATE TABLE target (made timestamptz DEFAULT now(), label varchar(10), id bigint)")
     db.view("v", "SELECT id, name AS label FROM clicks", into="target")

@@ -23,7 +23,7 @@ def _memory(pid, which):
 
 
 def test_records_of_a_megabyte_do_not_pile_up(db, kafka, new_topic, produce):
-    """300 MB wait for a worker that starts idle; it holds a bounded part of them at any time."""
+    """500 MB wait for a worker that starts idle; it holds a bounded part of them at any time."""
     topic, idle = new_topic(max_message_bytes=2 * MEGABYTE), new_topic()
     db.topic_table("quiet", "id int", kafka, topic=idle)
     db.view("q", "SELECT id FROM quiet")
@@ -32,11 +32,11 @@ def test_records_of_a_megabyte_do_not_pile_up(db, kafka, new_topic, produce):
     (pid,) = db.column("SELECT pid FROM kafka.workers")
     before = _memory(pid, "VmRSS")
     db.topic_table("clicks", "id int, text text", kafka, topic=topic)
-    for first in range(0, 300, 50):
+    for first in range(0, 500, 50):
         produce(topic, [{"id": i, "text": "x" * MEGABYTE} for i in range(first, first + 50)],
                 message_max_bytes=2 * MEGABYTE)
     db.view("v", "SELECT id, length(text) AS length FROM clicks")
-    db.wait_count("v", 300)
+    db.wait_count("v", 500)
     assert db.column("SELECT DISTINCT length FROM v") == [MEGABYTE]
     used = {p: _memory(p, "VmHWM") for p in db.column("SELECT pid FROM kafka.workers")}
     assert used and max(used.values()) - before < 300 * MEGABYTE, (before, used)
