@@ -112,6 +112,8 @@ bool decodes_all(const share& s)
 bool makes_tuples(const share& s)
 {
     const auto& made = s.feed->layouts;
+    if (s.view->plan.filtered)
+        return true; // or the executor serves
     auto layout = make_layout(s.view->plan.shape, s.feed->columns);
     return !layout || made.size() >= feed_state::most_layouts ||
            std::find(made.begin(), made.end(), *layout) != made.end();
@@ -248,6 +250,11 @@ verdict transact(std::vector<share*>& shares, bool careful)
         check_descriptors(shares, current);
         lock_believed(shares);
         check_active(shares);
+        if (!careful && !choose(shares)) {
+            v.again = true;
+            abort_work();
+            return v;
+        }
         for (share* s : shares) {
             current = s;
             applying = s->works;

@@ -203,6 +203,8 @@ void worker::run_shares(std::vector<share>& shares)
                 s->end = fate::committed;
             break;
         }
+        if (v.again)
+            continue;
         share* guilty = v.guilty && v.why.what != remedy::give_way ? v.guilty : nullptr;
         if (!guilty) {
             for (share* s : in) {

@@ -75,6 +75,31 @@ bool keeps_records(const std::vector<served_view*>& views)
     return std::any_of(views.begin(), views.end(), [](const served_view* v) { return v->keeps; });
 }
 
+// The tuples that the feed's lanes are to make; true where all views take all rows so.
+bool choose_layouts(feed_state& f, const std::vector<served_view*>& views)
+{
+    bool all = true;
+    std::vector<std::pair<decode::tuple_layout, int>> filtered; // and how many views
+    for (const served_view* v : views) {
+        auto layout = make_layout(v->plan.shape, f.columns);
+        all = all && layout && !v->plan.filtered;
+        if (!layout)
+            continue;
+        int wanted = feed_state::enough_filtered;
+        if (v->plan.filtered) {
+            auto same = std::find_if(filtered.begin(), filtered.end(),
+                                     [&](const auto& x) { return x.first == *layout; });
+            if (same == filtered.end())
+                same = filtered.insert(same, {*layout, 0});
+            wanted = ++same->second;
+        }
+        if (wanted >= feed_state::enough_filtered && f.layouts.size() < feed_state::most_layouts &&
+            std::find(f.layouts.begin(), f.layouts.end(), *layout) == f.layouts.end())
+            f.layouts.push_back(std::move(*layout));
+    }
+    return all;
+}
+
 } // namespace
 
 bool is_near(const served_view& a, const served_view& b)
@@ -175,15 +200,7 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
         return;
     }
 
-    bool tuples = true; // for all
-    for (const served_view* v : views) {
-        auto layout = make_layout(v->plan.shape, f->columns);
-        tuples = tuples && layout;
-        if (layout && f->layouts.size() < feed_state::most_layouts &&
-            std::find(f->layouts.begin(), f->layouts.end(), *layout) == f->layouts.end())
-            f->layouts.push_back(std::move(*layout));
-    }
-    if (tuples)
+    if (choose_layouts(*f, views))
         f->batch_bytes = std::min(f->batch_bytes, cached_bytes);
     ingest::feed_spec spec;
     spec.topics = f->topics;

@@ -59,15 +59,14 @@ SPIPlanPtr make_plan(const registered_view& v, const char* sql)
     return plan;
 }
 
-struct attributes_seen {
-    bool newer; // than the generation given
+struct plans_seen {
+    bool newer; // than the generation given; else nothing was looked at
     Bitmapset* used;
     plain_shape* shape; // null: none
+    bool filtered;      // it has a filter, the kept route
 };
 
-// Adds what one plan reads, as planned now; in the context given.
-void see_plan(const registered_view& v, SPIPlanPtr plan, bool alone, MemoryContext to,
-              std::int64_t* generations, attributes_seen* seen)
+CachedPlan* cached_plan(const registered_view& v, SPIPlanPtr plan)
 {
     CachedPlan* cached = SPI_plan_get_cached_plan(plan);
     if (!cached)
@@ -75,34 +74,66 @@ void see_plan(const registered_view& v, SPIPlanPtr plan, bool alone, MemoryConte
                         errmsg("rules turn the insert into \"%s\" into several statements",
                                v.name.c_str()),
                         errhint("Drop the rules on the view's target.")));
-    *generations += cached->generation;
-    MemoryContext spi = MemoryContextSwitchTo(to);
-    ListCell* cell;
-    foreach (cell, cached->stmt_list) {
-        auto* statement = static_cast<PlannedStmt*>(lfirst(cell));
-        seen->used = bms_add_members(seen->used, topic::attributes_used(statement, v.topic_table));
-    }
-    if (alone && list_length(cached->stmt_list) == 1)
-        seen->shape = find_shape(linitial_node(PlannedStmt, cached->stmt_list), v.topic_table);
-    MemoryContextSwitchTo(spi);
-    ReleaseCachedPlan(cached, CurrentResourceOwner);
+    return cached;
 }
 
-// What of the topic the plans read; in the context that is current.
-attributes_seen see_attributes(const registered_view& v, const kept_plan& plans,
-                               std::int64_t* generation)
+// Adds what one plan reads; in the current memory context, the route in the kept plan's.
+void see_plan(const registered_view& v, const CachedPlan* cached, kept_plan* kept, plans_seen* seen)
+{
+    ListCell* cell;
+    foreach (cell, cached->stmt_list) {
+        auto* statement = lfirst_node(PlannedStmt, cell);
+        seen->used = bms_add_members(seen->used, topic::attributes_used(statement, v.topic_table));
+        MemoryContext caller = MemoryContextSwitchTo(kept->memory);
+        if (!kept->by)
+            kept->by = find_route(statement, v.topic_table);
+        MemoryContextSwitchTo(caller);
+    }
+    if (kept->before.empty() && list_length(cached->stmt_list) == 1)
+        seen->shape = find_shape(linitial_node(PlannedStmt, cached->stmt_list), v.topic_table);
+    seen->filtered = seen->shape && seen->shape->filter;
+    if (seen->filtered && !(kept->by && equal(kept->by->filter, seen->shape->filter)))
+        seen->shape = nullptr;
+}
+
+void forget_route(kept_plan* kept)
+{
+    kept->by = nullptr;
+    if (kept->memory)
+        MemoryContextReset(kept->memory);
+    else
+        kept->memory = AllocSetContextCreate(TopMemoryContext, "kafka view", ALLOCSET_SMALL_SIZES);
+}
+
+// What of the topic the plans read, as planned now; in the context that is current.
+plans_seen see_plans(const registered_view& v, kept_plan* kept, std::int64_t* generation)
 {
     MemoryContext caller = CurrentMemoryContext;
-    attributes_seen seen = {false, nullptr, nullptr};
+    plans_seen seen = {false, nullptr, nullptr, false};
     owner_scope before = become_owner(v);
     SPI_connect();
     PushActiveSnapshot(GetTransactionSnapshot());
+    List* all = NIL;
     std::int64_t now = 0;
-    for (SPIPlanPtr plan : plans.before)
-        see_plan(v, plan, false, caller, &now, &seen);
-    see_plan(v, plans.plan, plans.before.empty(), caller, &now, &seen);
+    for (std::size_t i = 0; i <= kept->before.size(); i++) {
+        CachedPlan* cached =
+            cached_plan(v, i < kept->before.size() ? kept->before[i] : kept->plan);
+        all = lappend(all, cached);
+        now += cached->generation;
+    }
     seen.newer = now != *generation;
     *generation = now;
+    if (seen.newer)
+        forget_route(kept);
+    ListCell* cell;
+    MemoryContext spi = MemoryContextSwitchTo(caller);
+    foreach (cell, all) {
+        auto* cached = static_cast<CachedPlan*>(lfirst(cell));
+        if (seen.newer)
+            see_plan(v, cached, kept, &seen);
+        ReleaseCachedPlan(cached, CurrentResourceOwner);
+    }
+    MemoryContextSwitchTo(spi);
     PopActiveSnapshot();
     SPI_finish();
     become_self(before);
@@ -158,7 +189,7 @@ bool plan_view(served_view& v)
         v.plan.generation = -1;
     }
     std::int64_t generation = v.plan.generation;
-    attributes_seen seen = pg::call([&] { return see_attributes(v.is, v.plan, &generation); });
+    plans_seen seen = pg::call([&] { return see_plans(v.is, &v.plan, &generation); });
     if (!seen.newer)
         return false;
     std::set<int> used = v.plan.of_functions;
@@ -171,6 +202,7 @@ bool plan_view(served_view& v)
     bool changed = attributes != v.plan.attributes || shape != v.plan.shape;
     v.plan.attributes = std::move(attributes);
     v.plan.shape = std::move(shape);
+    v.plan.filtered = seen.filtered;
     v.plan.generation = generation;
     return changed;
 }
@@ -237,6 +269,8 @@ void free_plan(kept_plan& p)
 {
     std::vector<SPIPlanPtr> plans = std::move(p.before);
     plans.push_back(p.plan);
+    if (p.memory)
+        MemoryContextDelete(p.memory);
     p = kept_plan{};
     for (SPIPlanPtr plan : plans)
         if (plan)

@@ -24,6 +24,7 @@ extern "C" {
 #include "ingest/hub.h"
 #include "pg/guard.h"
 #include "stream/registry.h"
+#include "stream/routes.h"
 #include "stream/shape.h"
 #include "stream/shmem.h"
 #include "stream/trouble.h"
@@ -75,6 +76,9 @@ struct kept_plan {
     std::set<int> of_functions;  // likewise: read by functions of the query, as their scans told
     topic::decode_columns columns; // for this view alone
     tuple_shape shape;             // how its rows lie in the target; empty: not known (shape.h)
+    bool filtered = false;          // the shape is that of the rows that pass `by`, the only filter
+    MemoryContext memory = nullptr; // of `by`
+    route* by = nullptr;            // null: none (routes.h)
 };
 
 // A view in this worker:
@@ -145,6 +149,8 @@ struct feed_state {
     // Of the tuples that its lanes make; so many at most, since each costs the lanes and their memory
     // a copy of the rows. Views beyond take the executor's rows.
     static constexpr std::size_t most_layouts = 4;
+    // Where each row goes to few of the views, tuples for all rows are worth their cost to so many.
+    static constexpr int enough_filtered = 8;
     std::vector<decode::tuple_layout> layouts;
 
     std::vector<ingest::chunk*> gathered;
@@ -158,6 +164,7 @@ struct feed_state {
     std::vector<std::pair<served_view*, partition_key>> strangers; // another record stands there
     std::string trouble; // what its reader said last; "" once records come again
     bool broken = false; // to be made anew whatever its views
+    bool no_routes = false; // an error was met on the way (routes.h)
     steady::time_point opened{};
     steady::time_point last_commit{};
     steady::time_point held_until{}; // all its views rest: the batch waits here

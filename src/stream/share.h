@@ -61,6 +61,7 @@ struct verdict {
     bool committed = false;
     trouble why;
     share* guilty = nullptr;
+    bool again = false; // nothing is wrong with any of them: to be tried at once
 };
 verdict transact(std::vector<share*>&, bool careful);
 

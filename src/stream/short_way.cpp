@@ -73,37 +73,34 @@ void run_part(QueryDesc* query, table_writer* writer, topic::batch* rows, std::u
     rows->last_message = kept_last;
 }
 
-// The lanes' tuples of one message, if all its rows have one.
-bool write_message(table_writer* writer, const topic::batch_cursor& at, std::size_t layout)
+// The lanes' tuples of one message; null where one of its rows has none, or may not pass the filter.
+decode::tuple_head* const* tuples_of(const topic::batch_cursor& at, std::size_t layout)
 {
     const decode::message_ref& m = at.at();
     decode::tuple_head* const* made = at.chunk_rows().tuples[layout].data() + m.first_row;
-    for (std::uint32_t i = 0; i < m.row_count; i++)
-        if (!made[i])
-            return false;
-    for (std::uint32_t i = 0; i < m.row_count; i++)
-        write_tuple(writer, pg::tuple_of(made[i]));
-    return true;
+    const bool all = at.passes() && std::find(made, made + m.row_count, nullptr) == made + m.row_count;
+    return all ? made : nullptr;
 }
 
-// Tuples where there are some, the executor for runs of messages without.
+// Tuples where there are some, the executor for the messages between.
 void run_tuples(QueryDesc* query, table_writer* writer, topic::batch* rows, std::size_t layout)
 {
     topic::batch_cursor at = {};
     at.source = rows;
-    std::uint32_t begun = 0, end = 0; // of such a run; empty: none
+    at.by_choice = rows->wanted != nullptr;
+    std::uint32_t begun = 0, end = 0; // of those; empty: none
     for (; topic::find_message(at); ++at.message) {
-        if (rows->attention && *rows->attention)
-            rows->attend();
-        if (write_message(writer, at, layout))
+        decode::tuple_head* const* made = tuples_of(at, layout);
+        if (!made) {
+            begun = begun < end ? begun : at.number();
+            end = at.number() + 1;
             continue;
-        if (begun < end && end != at.number()) {
-            run_part(query, writer, rows, begun, end);
-            begun = end = 0;
         }
-        if (begun == end)
-            begun = at.number();
-        end = at.number() + 1;
+        if (begun < end)
+            run_part(query, writer, rows, begun, end);
+        begun = end = 0;
+        for (std::uint32_t i = 0; i < at.at().row_count; i++)
+            write_tuple(writer, pg::tuple_of(made[i]));
     }
     if (begun < end)
         run_part(query, writer, rows, begun, end);
@@ -172,6 +169,8 @@ std::int64_t try_short(const task& t)
 
 int find_layout(const share& s)
 {
+    if (s.view->plan.filtered && !s.rows.wanted)
+        return -1;
     auto wanted = make_layout(s.view->plan.shape, s.feed->columns);
     const auto& made = s.feed->layouts;
     auto at = wanted ? std::find(made.begin(), made.end(), *wanted) : made.end();

@@ -28,6 +28,7 @@ table_writer* begin_writing(EState* estate, Index target)
     ExecInitResultRelation(estate, w->target, target);
     if (w->target->ri_RelationDesc->rd_rel->relhasindex)
         ExecOpenIndices(w->target, false);
+    w->descriptor = CreateTupleDescCopy(RelationGetDescr(w->target->ri_RelationDesc));
     w->bulk = GetBulkInsertState();
     w->command = GetCurrentCommandId(true);
     w->memory = AllocSetContextCreate(CurrentMemoryContext, "kafka writer", ALLOCSET_DEFAULT_SIZES);
@@ -44,8 +45,7 @@ void write_tuple(table_writer* w, HeapTuple tuple)
 {
     if (w->waiting == w->made_slots) {
         MemoryContext caller = MemoryContextSwitchTo(w->estate->es_query_cxt);
-        w->slots[w->made_slots++] = MakeSingleTupleTableSlot(
-            RelationGetDescr(w->target->ri_RelationDesc), &TTSOpsHeapTuple);
+        w->slots[w->made_slots++] = MakeSingleTupleTableSlot(w->descriptor, &TTSOpsHeapTuple);
         MemoryContextSwitchTo(caller);
     }
     TupleTableSlot* slot = w->slots[w->waiting];
@@ -95,8 +95,6 @@ void flush(table_writer* w)
 void end_writing(table_writer* w)
 {
     flush(w);
-    for (int i = 0; i < w->made_slots; i++)
-        ExecDropSingleTupleTableSlot(w->slots[i]);
     FreeBulkInsertState(w->bulk);
     table_finish_bulk_insert(w->target->ri_RelationDesc, 0);
 }

@@ -25,6 +25,7 @@ struct table_writer {
 
     EState* estate;
     ResultRelInfo* target;
+    TupleDesc descriptor; // the target's, not counted by anybody, for the slots
     BulkInsertState bulk;
     CommandId command;
     MemoryContext memory; // of waiting tuples and of one flush; reset after it
@@ -43,7 +44,7 @@ void write_tuple(table_writer*, HeapTuple);
 // A copy of values in the shape of the target.
 void write_values(table_writer*, Datum* values, bool* nulls);
 void flush(table_writer*);
-// Flushes; what is open is closed with the executor state.
+// Flushes; what is open is closed, and the slots go, with the executor state.
 void end_writing(table_writer*);
 
 } // namespace ke::stream

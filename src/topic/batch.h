@@ -34,6 +34,15 @@ struct batch {
     // everything.
     std::vector<std::vector<message_offset>> floors;
     std::vector<std::uint32_t> left_out; // numbers of messages, ascending (rejected ones)
+    // Where `wanted` is set it is a filter of the view on this topic table, as the plan's scan has it,
+    // and `chosen` are all messages that may pass it, ascending: a scan with this very filter goes to no
+    // others.
+    struct choice {
+        std::uint32_t message; // its number
+        bool passes;           // all its rows do, for certain
+    };
+    const Expr* wanted = nullptr;
+    std::vector<choice> chosen;
 
     // A row's ctid is its place in the order in which a scan of the batch returns rows.
 
@@ -46,11 +55,6 @@ struct batch {
     // Attributes (offset as in a scan's plan) that a scan wants and the batch was decoded without: named
     // before errcode_stale_feed is raised.
     std::vector<int> missing;
-
-    // Asked once per row and cheap: a flag set by a timer; then attend() is called, which may raise
-    // (somebody waits for a lock that this batch holds).
-    volatile sig_atomic_t* attention = nullptr;
-    void (*attend)() = nullptr;
 
     const char* topic_name(std::uint32_t number) const
     {
@@ -67,11 +71,14 @@ struct batch_cursor {
     std::uint32_t row;         // of the message, to be returned next
     std::uint32_t rows;        // of the message; 0: not begun
     std::size_t left_out;      // into the batch's
+    bool by_choice;            // only the batch's chosen ones
+    std::size_t chosen;        // into the batch's
     std::uint64_t returned;    // rows so far: the next one's place in the order of arrival
 
     const decode::rows& chunk_rows() const { return source->chunks[chunk]->rows; }
     const decode::message_ref& at() const { return chunk_rows().messages[message]; }
     std::uint32_t number() const { return chunk_first + message; }
+    bool passes() const { return !by_choice || source->chosen[chosen].passes; }
 };
 
 // Moves to the next message that the batch's view takes, from where the cursor stands on: behind a

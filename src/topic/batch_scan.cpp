@@ -35,6 +35,28 @@ bool left_out(batch_cursor& c, std::uint32_t number)
     return c.left_out < list.size() && list[c.left_out] == number;
 }
 
+// Moves to the next chosen message from where the cursor stands on; false: it is in a later chunk, or
+// there is none.
+bool find_chosen(batch_cursor& c, std::uint32_t messages)
+{
+    const auto& list = c.source->chosen;
+    auto before = [](const batch::choice& x, std::uint32_t number) { return x.message < number; };
+    auto at = list.begin() + static_cast<std::ptrdiff_t>(c.chosen);
+    if (at != list.end() && before(*at, c.number()) && ++at != list.end() && before(*at, c.number()))
+        at = std::lower_bound(at, list.end(), c.number(), before);
+    c.chosen = static_cast<std::size_t>(at - list.begin());
+    if (at == list.end() || at->message - c.chunk_first >= messages)
+        return false;
+    c.message = at->message - c.chunk_first;
+    return true;
+}
+
+// Whether the scan has the filter by which the batch's messages were chosen.
+bool has_filter(const ForeignScanState* node, const batch& b)
+{
+    return b.wanted && list_member(node->ss.ps.plan->qual, b.wanted);
+}
+
 } // namespace
 
 bool find_message(batch_cursor& c)
@@ -46,6 +68,8 @@ bool find_message(batch_cursor& c)
         if (c.chunk_first + c.message < b.first_message)
             c.message = std::min(n, b.first_message - c.chunk_first);
         for (; c.message < n; c.message++) {
+            if (c.by_choice && !find_chosen(c, n))
+                break;
             const std::uint32_t number = c.chunk_first + c.message;
             if (number >= b.last_message)
                 return false;
@@ -80,6 +104,7 @@ void begin_batch(ForeignScanState* node, scan_state* scan, batch* b)
     }
     scan->maker = make_row_maker(tuple, *b->columns, scan->plan.attributes);
     scan->cursor.source = b;
+    scan->cursor.by_choice = has_filter(node, *b);
     rewind_batch(scan);
 }
 
@@ -87,16 +112,16 @@ void rewind_batch(scan_state* scan)
 {
     batch* source = scan->cursor.source;
     source->rescanned = source->rescanned || scan->cursor.chunk > 0 || scan->cursor.message > 0;
+    const bool by_choice = scan->cursor.by_choice;
     scan->cursor = {};
     scan->cursor.source = source;
+    scan->cursor.by_choice = by_choice;
 }
 
 bool next_of_batch(scan_state* scan, TupleTableSlot* slot)
 {
     batch_cursor& c = scan->cursor;
     batch& b = *c.source;
-    if (b.attention && *b.attention)
-        b.attend();
     while (c.row >= c.rows) {
         if (c.rows) {
             c.message++;

@@ -117,7 +117,7 @@ namespace {
 struct search {
     PlannedStmt* plan;
     Oid relid;
-    Bitmapset* found;
+    List* found; // of ForeignScan
 };
 
 bool look_at(Plan* node, search* s);
@@ -138,8 +138,7 @@ bool look_at(Plan* node, search* s)
         ForeignScan* scan = reinterpret_cast<ForeignScan*>(node);
         if (scan->scan.scanrelid > 0 &&
             rt_fetch(scan->scan.scanrelid, s->plan->rtable)->relid == s->relid)
-            s->found = bms_add_members(
-                s->found, unpack_attributes(static_cast<List*>(linitial(scan->fdw_private))));
+            s->found = lappend(s->found, scan);
     }
     look_at(node->lefttree, s);
     look_at(node->righttree, s);
@@ -162,12 +161,22 @@ bool look_at(Plan* node, search* s)
 
 } // namespace
 
-Bitmapset* attributes_used(PlannedStmt* plan, Oid relid)
+List* scans_of(PlannedStmt* plan, Oid relid)
 {
-    search s{plan, relid, nullptr};
+    search s{plan, relid, NIL};
     look_at(plan->planTree, &s);
     look_at_all(plan->subplans, &s);
     return s.found;
+}
+
+Bitmapset* attributes_used(PlannedStmt* plan, Oid relid)
+{
+    Bitmapset* used = nullptr;
+    ListCell* cell;
+    foreach (cell, scans_of(plan, relid))
+        used = bms_add_members(used, unpack_attributes(static_cast<List*>(linitial(
+                                         lfirst_node(ForeignScan, cell)->fdw_private))));
+    return used;
 }
 
 } // namespace ke::topic

@@ -70,6 +70,10 @@ decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes,
 List* pack_attributes(const Bitmapset* attributes);
 Bitmapset* unpack_attributes(const List*);
 
+// A finished plan's scans of topic table relid, the plan's own nodes (ForeignScan); the list is in the
+// current memory context.
+List* scans_of(PlannedStmt* plan, Oid relid);
+
 // The attributes (offset likewise) of topic table relid that a finished plan reads, over all its
 // scans of it; in the current memory context.
 Bitmapset* attributes_used(PlannedStmt* plan, Oid relid);

@@ -46,11 +46,12 @@ class Into:
                 self.db.execute(f"CREATE TABLE target ({target})")
                 if after:
                     self.db.execute(after)
-
-        def run():
             into = {"into": "target"} if target else {}
             for i, v in enumerate(names):
-                self.db.view(v, query.replace("{i}", str(i)), **into, **options)
+                self.db.view(v, query.replace("{i}", str(i)), paused=True, **into, **options)
+
+        def run():
+            self.db.execute("SELECT " + ", ".join(f"kafka.resume('{v}')" for v in names))
             for v in names:
                 self.db.wait(v, 900)
             return self.worker(), 0
