@@ -1,5 +1,5 @@
 # Every daily act is a target: make, install, installcheck, demo, check, unit, tap, bench, bench-micro,
-# chaos, fuzz, format, lint, setup. PG_CONFIG chooses the server; tests run on a private copy of it.
+# profile, chaos, fuzz, format, lint, setup. PG_CONFIG chooses the server; tests run on a private copy of it.
 MODULE_big = kafka_engine
 EXTENSION = kafka_engine
 DATA = sql/kafka_engine--1.0.sql
@@ -51,6 +51,7 @@ unit: $(if $(SANITIZE),,$(filter src/base/% src/kafka/% src/decode/% src/ingest/
 	@$(MAKE) --no-print-directory -C test/unit run
 tap: all mock    ; @$(TEST_PYTHON) -m pytest -q $(or $(TESTS),test/flow)
 bench: all mock  ; @$(TEST_PYTHON) test/bench/run.py
+profile: all mock ; @$(TEST_PYTHON) test/bench/run.py profile
 bench-micro: build/micro/micro ; @test/micro/run $< $(MODE)
 build/micro/micro: test/micro/micro.cpp $(filter src/base/% src/decode/%,$(OBJS))
 	@mkdir -p $(@D); $(CXX) -std=c++20 -O2 -g -Wall -Wextra -Wno-missing-field-initializers -Isrc -o $@ $^ -lsimdjson

@@ -266,7 +266,8 @@ CREATE FUNCTION kafka.progress_of(view regclass, topic_table regclass, topic tex
 CREATE FUNCTION kafka.running_workers(OUT pid int, OUT topics int, OUT partitions int,
         OUT rows bigint, OUT bytes bigint, OUT batches bigint, OUT rejects bigint,
         OUT last_batch_at timestamptz, OUT fetch_time interval, OUT decode_time interval,
-        OUT apply_time interval, OUT commit_time interval, OUT librdkafka jsonb)
+        OUT ring_time interval, OUT apply_time interval, OUT commit_time interval, OUT wal_bytes bigint,
+        OUT librdkafka jsonb)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'kafka_engine_workers' LANGUAGE C PARALLEL RESTRICTED ROWS 4;
 

@@ -100,8 +100,9 @@ struct chunk {
     std::vector<advance> advances;
     std::vector<fault> faults;
     std::uint64_t bytes = 0;        // of keys and values
-    std::int64_t decode_ns = 0;     // lane's time for it
-    std::int64_t fetched_at_us = 0; // monotonic, when its first record was taken
+    // The lane's time since the chunk before: for taking records from the client library, and waiting
+    // for those known to be there; for decoding; waiting for room in the ring.
+    std::int64_t fetch_ns = 0, decode_ns = 0, ring_ns = 0;
     std::uint32_t lane = 0;
 };
 

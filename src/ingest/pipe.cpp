@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/no_backend.h"
 
@@ -124,20 +125,17 @@ bool pipe::turn() noexcept
 
 bool pipe::fill()
 {
-    if (!room() || (filling_ == nullptr && (filling_ = next_slab()) == nullptr)) {
-        stalled_.exchange(true);
-        return room() && (filling_ != nullptr || returns_.read_available() != 0) &&
-               stalled_.exchange(false);
-    }
+    if (!room() || (filling_ == nullptr && (filling_ = next_slab()) == nullptr))
+        return stall();
+    if (stalled_at_ != 0)
+        filling_->ring_ns += now_ns() - std::exchange(stalled_at_, 0);
     bool dry = false;
     while (!dry && !full()) {
         if (at_ == arrivals_.size()) {
             take_more();
             dry = arrivals_.empty();
-            if (!dry && filling_->fetched_at_us == 0)
-                filling_->fetched_at_us = now_ns() / 1000;
         }
-        std::int64_t start = now_ns();
+        const std::int64_t start = now_ns();
         expect();
         while (at_ < arrivals_.size() && !full())
             handle(at_++);
@@ -165,13 +163,29 @@ bool pipe::fill()
     return true;
 }
 
+// No room: true where there is some after all.
+bool pipe::stall()
+{
+    if (stalled_at_ == 0)
+        stalled_at_ = now_ns();
+    stalled_.exchange(true);
+    return room() && (filling_ != nullptr || returns_.read_available() != 0) &&
+           stalled_.exchange(false);
+}
+
 void pipe::take_more()
 {
     at_ = 0;
     arrivals_.clear();
+    const std::int64_t start = dry_at_ != 0 ? dry_at_ : now_ns();
     const std::size_t n = queue_->take(target_rows_ - filling_->rows.messages.size());
     for (std::size_t i = 0; i < n; ++i)
         arrivals_.push_back(queue_->at(i));
+    const bool behind = std::any_of(stretches_.begin(), stretches_.end(),
+                                    [](const stretch& s) { return s.behind; });
+    dry_at_ = n == 0 && behind ? start : 0;
+    if (dry_at_ == 0)
+        filling_->fetch_ns += now_ns() - start;
 }
 
 // The decoder may look at what was taken before it is asked for each.

@@ -70,6 +70,7 @@ class pipe {
     struct stretch;
 
     bool fill();
+    bool stall();
     void take_more();
     void expect();
     void handle(std::size_t i);
@@ -112,6 +113,8 @@ class pipe {
     std::size_t at_ = 0;                   // the next of them to handle
     std::vector<bytes> values_;            // of the arrivals
     bool under_load_ = false;
+    std::int64_t stalled_at_ = 0; // ns, monotonic: when the room ran out; 0: there is some
+    std::int64_t dry_at_ = 0;     // when the queue ran out before the log's end; 0: it did not
     // Told to the gauge once filling_ is in the ring:
     int finished_ = 0; // partitions that reached their end
     int settled_ = 0;  // partitions that reached the end of the log

@@ -17,8 +17,7 @@ struct pipe::slab : chunk {
         advances.clear();
         faults.clear();
         bytes = 0;
-        decode_ns = 0;
-        fetched_at_us = 0;
+        fetch_ns = decode_ns = ring_ns = 0;
         weight = 0;
     }
 };

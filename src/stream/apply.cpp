@@ -10,6 +10,7 @@ extern "C" {
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/trigger.h"
+#include "executor/instrument.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
@@ -215,13 +216,19 @@ std::int64_t since_us(steady::time_point t)
     return std::chrono::duration_cast<std::chrono::microseconds>(steady::now() - t).count();
 }
 
+struct measured {
+    std::int64_t apply_us, commit_us;
+    std::uint64_t wal_bytes;
+};
+
 // What a batch leaves in kafka.workers.
-void count(const std::vector<share*>& shares, std::int64_t apply_us, std::int64_t commit_us)
+void count(const std::vector<share*>& shares, const measured& m)
 {
     worker_statistics& s = my_statistics();
     s.batches += 1;
-    s.apply_us += apply_us;
-    s.commit_us += commit_us;
+    s.apply_us += m.apply_us;
+    s.commit_us += m.commit_us;
+    s.wal_bytes += static_cast<std::int64_t>(m.wal_bytes);
     s.last_batch_at = GetCurrentTimestamp();
     for (const share* p : shares) {
         s.rows += p->stored;
@@ -244,6 +251,7 @@ verdict transact(std::vector<share*>& shares, bool careful)
     });
     try {
         const auto began = steady::now();
+        const std::uint64_t wal_before = pgWalUsage.wal_bytes;
         batch_scope watched; // somebody who waits for our locks gets them soon
         begin_work(synchronous);
         lock_tables(shares);
@@ -273,8 +281,8 @@ verdict transact(std::vector<share*>& shares, bool careful)
         write_stops(shares, current);
         const auto applied = steady::now();
         commit_work();
-        count(shares, std::chrono::duration_cast<std::chrono::microseconds>(applied - began).count(),
-              since_us(applied));
+        count(shares, {since_us(began) - since_us(applied), since_us(applied),
+                       pgWalUsage.wal_bytes - wal_before});
         v.committed = true;
         if (std::any_of(shares.begin(), shares.end(), [](const share* s) {
                 return !s->refusals.empty() && !s->view->is.options.dead_letter_topic.empty();

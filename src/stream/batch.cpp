@@ -91,8 +91,11 @@ void worker::gather(feed_state& f)
         f.rows += c->rows.row_count();
         f.bytes += static_cast<std::int64_t>(c->bytes);
         f.gathered.push_back(c);
-        my_statistics().bytes += static_cast<std::int64_t>(c->bytes);
-        my_statistics().decode_us += c->decode_ns / 1000;
+        worker_statistics& s = my_statistics();
+        s.bytes += static_cast<std::int64_t>(c->bytes);
+        s.fetch_us += c->fetch_ns / 1000;
+        s.decode_us += c->decode_ns / 1000;
+        s.ring_us += c->ring_ns / 1000;
     }
 }
 

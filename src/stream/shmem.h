@@ -51,7 +51,9 @@ struct unit {
 // Counters of one worker since it started; written by the worker alone, read by anyone.
 struct worker_statistics {
     std::atomic<std::int64_t> rows, bytes, batches, rejects;
-    std::atomic<std::int64_t> fetch_us, decode_us, apply_us, commit_us;
+    std::atomic<std::int64_t> fetch_us, decode_us, ring_us; // of the lanes (ingest::chunk)
+    std::atomic<std::int64_t> apply_us, commit_us;          // of the server's thread
+    std::atomic<std::int64_t> wal_bytes;                    // written by batches
     std::atomic<std::int64_t> topics, partitions;
     std::atomic<std::int64_t> last_batch_at;   // TimestampTz, 0: none
     std::atomic<std::int64_t> batch_began_at;  // TimestampTz while a batch transaction is open, else 0

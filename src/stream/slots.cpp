@@ -84,7 +84,7 @@ void free_worker(worker_slot* w)
     w->launched_at = 0;
     worker_statistics& s = w->statistics;
     for (auto* n : {&s.rows, &s.bytes, &s.batches, &s.rejects, &s.fetch_us, &s.decode_us,
-                    &s.apply_us, &s.commit_us, &s.topics, &s.partitions, &s.last_batch_at,
+                    &s.ring_us, &s.apply_us, &s.commit_us, &s.wal_bytes, &s.topics, &s.partitions, &s.last_batch_at,
                     &s.batch_began_at})
         *n = 0;
 }

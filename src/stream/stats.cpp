@@ -276,7 +276,7 @@ KE_FUNCTION(kafka_engine_progress_of)
 }
 
 // () -> pid, topics, partitions, rows, bytes, batches, rejects, last_batch_at, fetch_time,
-//       decode_time, apply_time, commit_time, librdkafka
+//       decode_time, ring_time, apply_time, commit_time, wal_bytes, librdkafka
 KE_FUNCTION(kafka_engine_workers)
 {
     InitMaterializedSRF(fcinfo, 0);
@@ -302,8 +302,9 @@ KE_FUNCTION(kafka_engine_workers)
         for (const auto* count : {&s.rows, &s.bytes, &s.batches, &s.rejects})
             r.add(Int64GetDatum(count->load()));
         r.time(s.last_batch_at);
-        for (const auto* us : {&s.fetch_us, &s.decode_us, &s.apply_us, &s.commit_us})
+        for (const auto* us : {&s.fetch_us, &s.decode_us, &s.ring_us, &s.apply_us, &s.commit_us})
             r.add(interval_of(static_cast<double>(us->load())));
+        r.add(Int64GetDatum(s.wal_bytes.load()));
         if (json)
             r.add(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
         r.put(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo));

@@ -29,6 +29,11 @@ def private_mb(pid):
         return next(int(line.split()[1]) for line in f if line.startswith("RssAnon")) / 1024
 
 
+def median_row(rows):
+    """Of each column alone."""
+    return [statistics.median(column) for column in zip(*rows)]
+
+
 class Case:
     """prepare and clean are not measured. run gives the process that worked, or None, and the CPU
     seconds that it had used before."""

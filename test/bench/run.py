@@ -4,6 +4,7 @@
     shapes    larger records, compressed topics, one partition and many
     merge     aggregates and upserts, beside INSERT ... SELECT ... ON CONFLICT from a plain table
     scans     count(*) of a topic beside librdkafka's bare fetch; INSERT ... SELECT from a topic
+    profile   where a batch's time goes, by the counters of kafka.workers (make profile)
     latency   from produce to the visible row, at rest and under load; what a session holds after scans
 
 Each table is measured in turns, every case once in each, and shows medians with the least and the most.
@@ -22,13 +23,14 @@ sys.path.insert(0, HERE)
 
 import latency  # noqa: E402
 import loads  # noqa: E402
+import profile_batches  # noqa: E402
 import scans  # noqa: E402
 from broker import Kafka  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from measure import Bench  # noqa: E402
 
 GROUPS = {"load": loads.load, "shapes": loads.shapes, "merge": loads.merge, "scans": scans.scans,
-          "latency": latency.latency}
+          "latency": latency.latency, "profile": profile_batches.profile}
 
 
 def machine(cluster):
@@ -40,7 +42,7 @@ def machine(cluster):
 
 
 def main():
-    wanted = sys.argv[1:] or list(GROUPS)
+    wanted = sys.argv[1:] or [name for name in GROUPS if name != "profile"]
     out = os.path.join(HERE, "..", "..", "build", "bench")
     os.makedirs(out, exist_ok=True)
     with Kafka(heap="768m") as broker, Cluster(settings={
