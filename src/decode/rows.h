@@ -131,7 +131,8 @@ class rows {
     std::vector<message_ref> messages; // in order of each partition's offsets
     std::vector<reject> rejects;       // in order of messages
     std::vector<origin> origins;       // one for each message where the plan keeps records, else none
-    // For each layout that is wanted, each row's tuple in the arena, or null; made by the lane.
+    // For each layout that is wanted, each row's tuple in the arena, or null; made by
+    // the lane or, where that is waited for, by the reader. Empty: not made yet.
     std::vector<std::vector<tuple_head*>> tuples;
 
   private:

@@ -48,7 +48,10 @@ pipe::~pipe() = default;
 chunk* pipe::take() noexcept
 {
     slab* c = nullptr;
-    if (!ring_.pop(c))
+    const bool some = ring_.pop(c);
+    if (const bool hungry = ring_.read_available() == 0; hungry != hungry_.load())
+        hungry_.store(hungry);
+    if (!some)
         return nullptr;
     gauge_->waiting_bytes.fetch_sub(c->weight);
     return c;
@@ -237,7 +240,6 @@ pipe::slab* pipe::next_slab()
         c->reset();
     } else if (slabs_.size() < most_chunks - 1) {
         slabs_.push_back(std::make_unique<slab>(spec_->plan->columns.size()));
-        slabs_.back()->rows.tuples.resize(spec_->tuples.size());
         spare_.reserve(slabs_.size());
         c = slabs_.back().get();
     } else {
@@ -263,9 +265,19 @@ void pipe::drop_spare()
     }
 }
 
+// Who has time makes the tuples: a lane that the server's thread waits for leaves them to it.
+void pipe::make_tuples(slab& c)
+{
+    const std::int64_t start = now_ns();
+    decode::make_tuples(spec_->tuples, c.rows);
+    c.decode_ns += now_ns() - start;
+}
+
 void pipe::push()
 {
     slab* c = filling_;
+    if (!hungry_.load())
+        make_tuples(*c);
     filling_ = nullptr;
     c->weight = c->rows.memory.used() +
                 std::uint64_t{c->rows.row_count()} * c->rows.columns() * 9 +

@@ -75,7 +75,6 @@ class pipe {
     void expect();
     void handle(std::size_t i);
     void decode(stretch&, std::size_t i, const kafka::arrival&);
-    void make_tuples(decode::rows&, std::uint32_t from_row);
     void reached(stretch&, const kafka::arrival&);
     void failed(stretch&, std::size_t i);
     void finish(stretch&);
@@ -86,6 +85,7 @@ class pipe {
     bool room() const;
     bool full() const;
     slab* next_slab();
+    void make_tuples(slab&);
     void push();
     void die(fault) noexcept;
     void drop_spare();
@@ -96,6 +96,7 @@ class pipe {
     std::uint32_t number_;
     std::atomic<bool> shut_{false};
     std::atomic<bool> stalled_{false};
+    std::atomic<bool> hungry_{true}; // the server's thread took all there was
 
     boost::lockfree::spsc_queue<slab*> ring_;
     boost::lockfree::spsc_queue<slab*> returns_;

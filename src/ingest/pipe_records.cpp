@@ -1,4 +1,4 @@
-// Arrivals one by one: records into rows and tuples, ends, failures; and how far each partition is.
+// Arrivals one by one: records into rows, ends, failures; and how far each partition is.
 // Lane's thread.
 #include "ingest/pipe_parts.h"
 
@@ -105,7 +105,6 @@ void pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
     try {
         advance& forward = advance_of(s);
         decoder_->decode(r, rows);
-        make_tuples(rows, had_rows);
         if (forward.first == forward.next)
             forward.first = a.offset;
         forward.next = message_offset(a.offset.value + 1);
@@ -117,18 +116,8 @@ void pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
         rows.messages.resize(had_messages);
         rows.rejects.resize(had_rejects);
         rows.origins.resize(had_origins);
-        for (auto& of_layout : rows.tuples)
-            of_layout.resize(had_rows);
         throw;
     }
-}
-
-void pipe::make_tuples(decode::rows& rows, std::uint32_t from)
-{
-    for (std::size_t k = 0; k < spec_->tuples.size(); ++k)
-        for (std::uint32_t r = from; r < rows.row_count(); ++r)
-            rows.tuples[k].push_back(decode::make_tuple(spec_->tuples[k], rows.cells(r),
-                                                        rows.states(r), rows.memory));
 }
 
 // The end of the log, as far as it may be read: past control records and aborted transactions.

@@ -77,9 +77,11 @@ void run_part(QueryDesc* query, table_writer* writer, topic::batch* rows, std::u
 decode::tuple_head* const* tuples_of(const topic::batch_cursor& at, std::size_t layout)
 {
     const decode::message_ref& m = at.at();
-    decode::tuple_head* const* made = at.chunk_rows().tuples[layout].data() + m.first_row;
-    const bool all = at.passes() && std::find(made, made + m.row_count, nullptr) == made + m.row_count;
-    return all ? made : nullptr;
+    const auto& of_chunk = at.chunk_rows().tuples;
+    if (!at.passes() || of_chunk.size() <= layout || of_chunk[layout].size() < m.first_row + m.row_count)
+        return nullptr;
+    decode::tuple_head* const* made = of_chunk[layout].data() + m.first_row;
+    return std::find(made, made + m.row_count, nullptr) == made + m.row_count ? made : nullptr;
 }
 
 // Tuples where there are some, the executor for the messages between.

@@ -106,6 +106,13 @@ double count(const std::vector<partition_ends>& ends, const condition* c)
     return n;
 }
 
+int count_partitions(const std::vector<partition_ends>& ends, const condition* c)
+{
+    return static_cast<int>(std::count_if(ends.begin(), ends.end(), [&](const partition_ends& e) {
+        return !(leaves(c, {&e.topic, e.partition}) & interval_set::of(e.low, e.end - 1)).empty();
+    }));
+}
+
 // The condition with the values that planning knows, in the current memory context.
 condition* evaluate_for_plan(List* pushed, const pushed_columns& columns)
 {
@@ -145,6 +152,7 @@ estimate estimate_records(PlannerInfo* root, RelOptInfo* rel, Oid relid, List* p
                 : analyzed ? rel->tuples
                            : guess;
     e.fetched = ends ? count(*ends, c) : e.records;
+    e.partitions = ends ? count_partitions(*ends, c) : 1;
     // Clauses not counted exactly have the selectivity that the planner thinks they have.
     List* counted = NIL;
     for (int i = 0; ends && c && i < c->count; i++)

@@ -17,6 +17,7 @@ struct estimate {
     double records;        // in the topic
     double fetched;        // left by the pushed conditions
     double left_by_others; // share of these that the other clauses leave
+    int partitions;        // with records left, as far as is known
 };
 
 // May raise server errors (interrupts among them), no fault of the broker's.

@@ -8,6 +8,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <utility>
 
 #include "pg/guard.h"
 #include "topic/estimate.h"
@@ -41,9 +42,13 @@ bool never(const condition* c)
 } // namespace
 
 kafka_scan::kafka_scan(MemoryContext context, statement& s, topic_table table,
-                       decode_columns columns, const planned_scan& plan, const condition* c)
+                       decode_columns columns, const planned_scan& plan)
     : statement_(s), table_(std::move(table)), line_(s.open_line(context, table_)),
       columns_(std::move(columns)), few_(plan.few)
+{
+}
+
+void kafka_scan::ask_ends(const condition* c)
 {
     if (!never(c))
         statement_.ends(line_, table_);
@@ -93,12 +98,27 @@ std::vector<partition_ranges> kafka_scan::find_ranges(const condition* c)
 void kafka_scan::open(const condition* c)
 {
     close();
-    ranges_ = find_ranges(c);
-    reader_ = std::make_unique<reader>(line_, columns_.plan, ranges_, few_);
+    if (!shared_) {
+        ranges_ = find_ranges(c);
+        read(ranges_);
+    }
     open_ = true;
 }
 
 void kafka_scan::close()
+{
+    put_away();
+    row = rows = 0;
+    open_ = false;
+}
+
+void kafka_scan::read(std::vector<partition_ranges> wanted)
+{
+    put_away();
+    reader_ = std::make_unique<reader>(line_, columns_.plan, std::move(wanted), few_);
+}
+
+void kafka_scan::put_away()
 {
     if (reader_) {
         records_ += reader_->records();
@@ -107,8 +127,46 @@ void kafka_scan::close()
     reader_.reset();
     chunk_ = nullptr;
     bad_ = nullptr;
-    row = rows = 0;
-    open_ = false;
+}
+
+std::size_t kafka_scan::look_around(const condition* c)
+{
+    ranges_ = find_ranges(c);
+    return size_of_shared(pack_ranges(ranges_).size());
+}
+
+void kafka_scan::lead(shared_scan* s)
+{
+    const bool fits = write_shared(s, pack_ranges(ranges_), ranges_.size());
+    shared_ = fits ? s : nullptr; // else the leader reads alone
+    helpers_ = fits ? static_cast<int>(s->participants) - 1 : 0;
+}
+
+void kafka_scan::join(shared_scan* s)
+{
+    ranges_ = unpack_ranges(s);
+    shared_ = s;
+}
+
+void kafka_scan::leave() noexcept
+{
+    if (!shared_)
+        return;
+    put_away();
+    shared_scan* s = std::exchange(shared_, nullptr);
+    records_ += pg_atomic_fetch_add_u64(&s->records, static_cast<std::int64_t>(records_));
+    bytes_ += pg_atomic_fetch_add_u64(&s->bytes, static_cast<std::int64_t>(bytes_));
+    rejected += pg_atomic_fetch_add_u64(&s->rejected, static_cast<std::int64_t>(rejected));
+}
+
+// False: all partitions are claimed.
+bool kafka_scan::read_claimed()
+{
+    const claimed mine = shared_ ? claim(shared_) : claimed{0, 0};
+    if (mine.first == mine.last)
+        return false;
+    read({ranges_.begin() + mine.first, ranges_.begin() + mine.last});
+    return true;
 }
 
 bool kafka_scan::next_message()
@@ -116,7 +174,9 @@ bool kafka_scan::next_message()
     if (chunk_)
         message_++;
     if (!chunk_ || message_ >= chunk_->rows.messages.size()) {
-        chunk_ = reader_->next(); // never one without messages
+        do
+            chunk_ = reader_ ? reader_->next() : nullptr; // never one without messages
+        while (!chunk_ && read_claimed());
         message_ = 0;
         reject_ = 0;
         bad_ = nullptr;

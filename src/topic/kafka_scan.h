@@ -5,16 +5,19 @@
 
 #include "topic/reader.h"
 #include "topic/scan.h"
+#include "topic/shared_scan.h"
 
 namespace ke::topic {
 
 class kafka_scan {
   public:
-    // Asks the broker for the statement's ends, unless the condition (evaluated as far as it can be)
-    // leaves nothing. Throws pg_error, fault_error, as all below.
+    // Throws pg_error, fault_error, as all below.
     // context: the statement's.
-    kafka_scan(MemoryContext context, statement&, topic_table, decode_columns, const planned_scan&,
-               const condition*);
+    kafka_scan(MemoryContext context, statement&, topic_table, decode_columns, const planned_scan&);
+
+    // Asks the broker for the statement's ends, unless the condition (evaluated as far as it can be)
+    // leaves nothing.
+    void ask_ends(const condition*);
 
     const decode_columns& columns() const { return columns_; }
     const topic_table& table() const { return table_; }
@@ -23,6 +26,15 @@ class kafka_scan {
     void open(const condition*);
     void close();
     bool is_open() const { return open_; }
+
+    // --- in a parallel query ---
+    // Leader: finds what is to be read; bytes of shared memory for it. Then hands it out.
+    std::size_t look_around(const condition*);
+    void lead(shared_scan*);
+    // Worker: reads what it can claim.
+    void join(shared_scan*);
+    // Adds what was read to the shared counts, and takes the sums; the memory is not touched any more.
+    void leave() noexcept;
 
     // Moves to the next record, good or bad; false at the end.
     bool next_message();
@@ -35,6 +47,7 @@ class kafka_scan {
     // --- for EXPLAIN: of all runs together ---
     std::uint64_t records() const { return records_ + (reader_ ? reader_->records() : 0); }
     std::uint64_t bytes() const { return bytes_ + (reader_ ? reader_->bytes() : 0); }
+    int helpers() const { return helpers_; } // workers of a parallel query that read, too
     std::uint64_t rejected = 0;
     // Ranges of the newest run.
     const std::vector<partition_ranges>& ranges() const { return ranges_; }
@@ -45,6 +58,9 @@ class kafka_scan {
 
   private:
     std::vector<partition_ranges> find_ranges(const condition*);
+    void read(std::vector<partition_ranges>);
+    void put_away();
+    bool read_claimed();
 
     statement& statement_;
     topic_table table_;
@@ -54,6 +70,8 @@ class kafka_scan {
     bool open_ = false;
     std::vector<partition_ranges> ranges_;
     std::unique_ptr<reader> reader_;
+    shared_scan* shared_ = nullptr; // null: everything is this scan's alone
+    int helpers_ = 0;
 
     ingest::chunk* chunk_ = nullptr; // the reader's
     std::uint32_t message_ = 0;

@@ -15,6 +15,8 @@ extern "C" {
 #include "utils/rel.h"
 }
 
+#include <algorithm>
+
 #include "pg/guard.h"
 #include "topic/columns.h"
 #include "topic/estimate.h"
@@ -29,6 +31,9 @@ constexpr double round_trip_cost = 100;
 // Fetching and decoding one record.
 constexpr double record_cost = 0.02;
 
+// What a record is taken to weigh where the server asks how large the relation is.
+constexpr double bytes_of_record = 160;
+
 // A LIMIT up to this many rows keeps the scan from reading far ahead.
 constexpr double few_rows = 1000;
 
@@ -39,6 +44,7 @@ struct relation_facts {
     bool has_time;   // one of them is on _timestamp: a round trip more
     double records;  // in the topic
     double fetched;  // of them, after the pushed conditions
+    int partitions;  // with some of these
 };
 
 Bitmapset* attributes_of(List* clauses, Index rel, Bitmapset* attributes)
@@ -92,6 +98,16 @@ cost cost_of(PlannerInfo* root, RelOptInfo* rel, const relation_facts* facts, do
     const double per_record = record_cost + cpu_tuple_cost + rel->baserestrictcost.per_tuple;
     c.total = c.startup + fetched * per_record + c.rows * rel->reltarget->cost.per_tuple;
     return c;
+}
+
+// One process reads everything. Not in each worker of a parallel query: these would look at the ends at
+// different times.
+Path* make_path(PlannerInfo* root, RelOptInfo* rel, const cost& c, Relids outer)
+{
+    auto* path = reinterpret_cast<Path*>(
+        pg::make_foreign_path(root, rel, c.rows, c.startup, c.total, outer));
+    path->parallel_safe = false;
+    return path;
 }
 
 // --- parameterised paths: an outer row says which partition and offset ---
@@ -166,8 +182,27 @@ void add_parameterised(PlannerInfo* root, RelOptInfo* rel, const relation_facts*
                                                                    JOIN_INNER, nullptr);
     cost c = cost_of(root, rel, facts, clamp_row_est(fetched), outer->ppi_rows,
                      facts->has_time || reads(used, facts->columns.timestamp));
-    add_path(rel, reinterpret_cast<Path*>(pg::make_foreign_path(
-                      root, rel, c.rows, c.startup, c.total, outer->ppi_req_outer)));
+    add_path(rel, make_path(root, rel, c, outer->ppi_req_outer));
+}
+
+// For several processes, which share the partitions: as many as the server would give a table of that
+// size, and no more than there are partitions.
+void add_partial(PlannerInfo* root, RelOptInfo* rel, const relation_facts* facts)
+{
+    if (!rel->consider_parallel || rel->lateral_relids)
+        return;
+    const double pages = facts->fetched * bytes_of_record / BLCKSZ;
+    const int workers = std::min(compute_parallel_worker(rel, pages, -1, max_parallel_workers_per_gather),
+                                 facts->partitions - 1);
+    if (workers <= 0)
+        return;
+    const double leader = parallel_leader_participation ? std::max(0.0, 1 - 0.3 * workers) : 0;
+    const double share = 1 / (workers + leader); // as the server counts for its own tables
+    cost c = cost_of(root, rel, facts, facts->fetched * share, rel->rows * share, facts->has_time);
+    Path* path = make_path(root, rel, c, nullptr);
+    path->parallel_aware = path->parallel_safe = true;
+    path->parallel_workers = workers;
+    add_partial_path(rel, path);
 }
 
 // Clauses that look at nothing but the four columns, so that they can be asked of a record whose
@@ -259,6 +294,7 @@ void relation_size(PlannerInfo* root, RelOptInfo* rel, Oid relid)
     const estimate e = estimate_records(root, rel, relid, facts->pushed, facts->columns);
     facts->records = e.records;
     facts->fetched = e.fetched;
+    facts->partitions = e.partitions;
     rel->tuples = e.records;
     rel->rows = clamp_row_est(e.fetched * e.left_by_others);
 }
@@ -267,8 +303,8 @@ void paths(PlannerInfo* root, RelOptInfo* rel, Oid)
 {
     auto* facts = static_cast<relation_facts*>(rel->fdw_private);
     cost c = cost_of(root, rel, facts, facts->fetched, rel->rows, facts->has_time);
-    add_path(rel, reinterpret_cast<Path*>(pg::make_foreign_path(root, rel, c.rows, c.startup,
-                                                                c.total, rel->lateral_relids)));
+    add_path(rel, make_path(root, rel, c, rel->lateral_relids));
+    add_partial(root, rel, facts);
     ListCell* lc;
     foreach (lc, useful_outers(root, rel, facts))
         add_parameterised(root, rel, facts, static_cast<ParamPathInfo*>(lfirst(lc)));

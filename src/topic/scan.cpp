@@ -5,6 +5,7 @@
 #include "topic/kafka_scan.h"
 
 extern "C" {
+#include "access/parallel.h"
 #include "executor/executor.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
@@ -30,7 +31,9 @@ void begin_kafka(ForeignScanState* node, scan_state* scan)
     evaluate(scan->pushed, stage::starting, node->ss.ps.ps_ExprContext, scan->values);
     auto kafka = std::make_unique<kafka_scan>(
         estate->es_query_cxt, statement::of(estate), load_topic_table(relid, pg::scan_user(node)),
-        make_decode_columns(relid, scan->plan.attributes), scan->plan, scan->pushed);
+        make_decode_columns(relid, scan->plan.attributes), scan->plan);
+    if (!(node->ss.ps.plan->parallel_aware && IsParallelWorker()))
+        kafka->ask_ends(scan->pushed); // else the leader has
     scan->kafka = pg::adopt(estate->es_query_cxt, std::move(kafka));
 }
 
@@ -175,6 +178,24 @@ KE_FUNCTION(kafka_engine_fdw_handler)
     r->AnalyzeForeignTable = [](Relation table, AcquireSampleRowsFunc* sample,
                                 BlockNumber* pages) {
         return pg::entry([&] { return topic::analyze_table(table, sample, pages); });
+    };
+    r->IsForeignScanParallelSafe = [](PlannerInfo*, RelOptInfo*, RangeTblEntry* entry) {
+        return pg::entry([&] { return topic::parallel_safe(entry->relid); });
+    };
+    r->EstimateDSMForeignScan = [](ForeignScanState* node, ParallelContext*) {
+        return pg::entry([&] { return topic::estimate_shared(node); });
+    };
+    r->InitializeDSMForeignScan = [](ForeignScanState* node, ParallelContext* of, void* memory) {
+        pg::entry([&] { topic::begin_shared(node, of, memory); });
+    };
+    r->ReInitializeDSMForeignScan = [](ForeignScanState* node, ParallelContext*, void* memory) {
+        pg::entry([&] { topic::begin_shared_again(node, memory); });
+    };
+    r->InitializeWorkerForeignScan = [](ForeignScanState* node, shm_toc*, void* memory) {
+        pg::entry([&] { topic::join_shared(node, memory); });
+    };
+    r->ShutdownForeignScan = [](ForeignScanState* node) {
+        pg::entry([&] { topic::leave_shared(node); });
     };
     r->PlanForeignModify = topic::plan_modify;
     r->BeginForeignInsert = topic::begin_insert;

@@ -5,6 +5,7 @@
 //   scan.cpp      the handler; begin, iterate, rescan, end
 //   batch_scan    rows of the batch that a worker applies (batch.h)
 //   kafka_scan    rows read from Kafka: reader, statement
+//   parallel      the same shared by several processes: shared_scan
 //   row_maker     from a message of a chunk to a slot
 //   explain.cpp, analyze.cpp
 #pragma once
@@ -102,6 +103,14 @@ struct scan_state {
 void begin_batch(ForeignScanState*, scan_state*, batch*);
 void rewind_batch(scan_state*);
 bool next_of_batch(scan_state*, TupleTableSlot*);
+
+// parallel.cpp
+bool parallel_safe(Oid relid);
+Size estimate_shared(ForeignScanState*);
+void begin_shared(ForeignScanState*, ParallelContext*, void* memory);
+void begin_shared_again(ForeignScanState*, void* memory);
+void join_shared(ForeignScanState*, void* memory);
+void leave_shared(ForeignScanState*);
 
 // explain.cpp, analyze.cpp
 void explain_scan(ForeignScanState*, ExplainState*);
