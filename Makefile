@@ -14,7 +14,8 @@ override with_llvm := no
 PG_CPPFLAGS = -Isrc -DNDEBUG -D'PGDLLEXPORT=__attribute__((visibility("default")))'
 PG_CXXFLAGS = -std=c++20 -fvisibility=hidden -MMD -MP -Wall -Wextra -Wno-register \
 	-Wno-missing-field-initializers -Wno-sign-compare -Wno-unused-parameter $(if $(WERROR),-Werror)
-SHLIB_LINK = -lrdkafka -lsimdjson -lstdc++ -pthread -Wl,--version-script=src/exports.map
+include src/libraries.mk
+SHLIB_LINK = $(CORE_LIBRARIES) -lstdc++ -pthread -Wl,--version-script=src/exports.map
 
 ifneq ($(filter setup demo check,$(MAKECMDGOALS)),)
 setup:           ; @test/lib/setup
@@ -38,23 +39,24 @@ endif
 pg_regress_installcheck = $(TEST_PYTHON) test/lib/private.py \
 	$(top_builddir)/src/test/regress/pg_regress --inputdir=$(srcdir) --bindir='$(bindir)'
 $(shlib): src/exports.map
+src/decode/protobuf_schema.o: override CPPFLAGS += $(CORE_FLAGS)
 $(OBJS): build/flags # made anew when server, compiler or flags are others
 build/flags: always
-	@mkdir -p build; echo '$(includedir_server) $(VERSION) $(CXX) $(CXXFLAGS) $(WERROR) $(QUICK)' > $@.new; \
+	@mkdir -p build; echo '$(includedir_server) $(VERSION) $(CXX) $(CXXFLAGS) $(WERROR) $(QUICK) $(PROTOBUF)' > $@.new; \
 	 if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
 endif
 
 mock: test/lib/mock_broker
 test/lib/mock_broker: test/lib/mock_broker.cpp
 	$(CXX) -std=c++20 -Wall -Wextra -O1 -g -o $@ $< -lrdkafka
-unit: $(if $(SANITIZE),,$(filter src/base/% src/kafka/% src/decode/% src/ingest/%,$(OBJS)))
+unit: $(if $(SANITIZE),,$(filter src/base/% src/kafka/% src/registry/% src/decode/% src/ingest/%,$(OBJS)))
 	@$(MAKE) --no-print-directory -C test/unit run
 tap: all mock    ; @$(TEST_PYTHON) -m pytest -q $(or $(TESTS),test/flow)
 bench: all mock  ; @$(TEST_PYTHON) test/bench/run.py
 profile: all mock ; @$(TEST_PYTHON) test/bench/run.py profile
 bench-micro: build/micro/micro ; @test/micro/run $< $(MODE)
-build/micro/micro: test/micro/micro.cpp $(filter src/base/% src/decode/%,$(OBJS))
-	@mkdir -p $(@D); $(CXX) -std=c++20 -O2 -g -Wall -Wextra -Wno-missing-field-initializers -Isrc -o $@ $^ -lsimdjson
+build/micro/micro: test/micro/micro.cpp $(filter src/base/% src/registry/% src/decode/%,$(OBJS))
+	@mkdir -p $(@D); $(CXX) -std=c++20 -O2 -g -Wall -Wextra -Wno-missing-field-initializers -Isrc -o $@ $^ $(CORE_LIBRARIES)
 chaos: all mock  ; @$(TEST_PYTHON) test/chaos/chaos.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 fuzz:            ; @$(MAKE) --no-print-directory -C test/fuzz run
 lint: all        ; @test/lint.sh

@@ -162,6 +162,27 @@ SELECT tried($$ALTER FOREIGN TABLE t ALTER a OPTIONS (DROP path, metadata 'ofset
 SELECT tried($$ALTER FOREIGN TABLE t ALTER a OPTIONS (DROP path, metadata 'header.')$$);
 SELECT tried($$ALTER FOREIGN TABLE t ALTER a OPTIONS (pth '$.x')$$);
 
+-- a schema registry: its address on the server, its login in the user mapping
+SELECT tried($$CREATE SERVER r FOREIGN DATA WRAPPER kafka OPTIONS (bootstrap_servers 'x:1', schema_registry_url 'http://a:8081/, https://b/apis/ccompat/v7')$$);
+SELECT tried($$ALTER SERVER r OPTIONS (SET schema_registry_url 'ftp://a')$$);
+SELECT tried($$ALTER SERVER r OPTIONS (SET schema_registry_url 'http://me:hush@a')$$);
+SELECT tried($$ALTER SERVER r OPTIONS (schema_registry_password 'hush')$$);
+SELECT tried($$ALTER SERVER r OPTIONS (schema_registry_timeout 'soon')$$);
+SELECT tried($$CREATE USER MAPPING FOR PUBLIC SERVER r OPTIONS (schema_registry_url 'http://a')$$);
+SELECT tried($$CREATE USER MAPPING FOR PUBLIC SERVER r OPTIONS (schema_registry_token E'hu\nsh')$$);
+SELECT tried($$CREATE USER MAPPING FOR PUBLIC SERVER r OPTIONS (schema_registry_password 'hush', schema_registry_password_file '/hush')$$);
+CREATE ROLE options_test_stranger;
+GRANT USAGE ON FOREIGN SERVER r TO options_test_stranger;
+GRANT ALL ON SCHEMA options_test TO options_test_stranger;
+SET ROLE options_test_stranger;
+SELECT tried($$CREATE USER MAPPING FOR CURRENT_USER SERVER r OPTIONS (schema_registry_token_file '/etc/passwd')$$);
+SELECT tried($$CREATE USER MAPPING FOR CURRENT_USER SERVER r OPTIONS (schema_registry_username 'a:b')$$);
+SELECT tried($$CREATE USER MAPPING FOR CURRENT_USER SERVER r OPTIONS (schema_registry_username 'a', schema_registry_password 'hush')$$);
+RESET ROLE;
+DROP SERVER r CASCADE;
+REVOKE ALL ON SCHEMA options_test FROM options_test_stranger;
+DROP ROLE options_test_stranger;
+
 DROP SCHEMA options_test CASCADE;
 DROP SERVER s CASCADE;
 DROP SERVER mine CASCADE;

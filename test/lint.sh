@@ -24,11 +24,12 @@ sources() { find "${@:-src}" -name '*.cpp' -o -name '*.h'; }
 declare -A may=(
     [base]="base"
     [kafka]="base kafka"
-    [decode]="base decode"
-    [ingest]="base kafka decode ingest"
-    [pg]="base kafka decode ingest pg"
-    [topic]="base kafka decode ingest pg topic"
-    [stream]="base kafka decode ingest pg topic stream"
+    [registry]="base registry"
+    [decode]="base registry decode"
+    [ingest]="base kafka registry decode ingest"
+    [pg]="base kafka registry decode ingest pg"
+    [topic]="base kafka registry decode ingest pg topic"
+    [stream]="base kafka registry decode ingest pg topic stream"
 )
 for folder in "${!may[@]}"; do
     ours=$(tr ' ' '|' <<<"${!may[*]}")
@@ -37,19 +38,21 @@ for folder in "${!may[@]}"; do
         grep -vE "#include \"($allowed)/" |
         expect_nothing "src/$folder may include only ${may[$folder]}"
 done
-for folder in base kafka decode ingest; do
+for folder in base kafka registry decode ingest; do
     grep -nE '#include "' -r src/$folder --include='*.cpp' --include='*.h' |
-        grep -vE '#include "(base|kafka|decode|ingest)/' |
+        grep -vE '#include "(base|kafka|registry|decode|ingest)/' |
         expect_nothing "src/$folder is above the border: no server headers"
     grep -L '#include "base/no_backend.h"' src/$folder/*.cpp 2>/dev/null |
         expect_nothing "each .cpp of src/$folder includes base/no_backend.h last"
 done
 home() { # each third-party header has one home
-    grep -nE "#include <$2" -r src --include='*.cpp' --include='*.h' | grep -v "^src/$1/" |
+    grep -nE "#include <$2" -r src --include='*.cpp' --include='*.h' | grep -vE "^src/($1)/" |
         expect_nothing "$2 is included by src/$1 only"
 }
 home kafka 'librdkafka/'
-home decode 'simdjson'
+home 'decode|registry' 'simdjson'
+home registry 'curl/'
+home decode 'google/protobuf/'
 home ingest 'boost/'
 
 # ------------------------------------------------------------------ the border

@@ -1,17 +1,20 @@
 // avro: binary data of a schema straight into cells, without the tree that a library would build.
 //
-// The writer's schema is the option avro_schema, or stands in an object container's head. In a
-// container avro_schema is the reader's: columns are found by its names and aliases, and a field
-// that the writer did not have takes its default. Promotion needs no help: a column's type takes
-// any number that fits. Each record, or each datum of a container, is a row; a top-level value that
-// is no record fills a column with path '$'.
+// The writer's schema is the option avro_schema, or stands in an object container's head, or is the
+// one of the schema registry that the frame or a header names. In the latter two cases avro_schema is
+// the reader's, with a registry also the newest one of schema_subject: columns are found by its names
+// and aliases, and a field that the writer did not have takes its default. Promotion needs no help: a
+// column's type takes any number that fits. Each record, or each datum of a container, is a row; a
+// top-level value that is no record fills a column with path '$'.
 #include "decode/format.h"
 
+#include <chrono>
 #include <map>
 #include <new>
 
 #include "decode/avro_reader.h"
 #include "decode/avro_schema.h"
+#include "decode/framing.h"
 #include "decode/json_tree.h"
 #include "decode/typed_values.h"
 
@@ -21,21 +24,33 @@ namespace ke::decode {
 
 namespace {
 
+enum class avro_framing : std::uint8_t { none, container, registry };
+
+using shared_schema = shared_avro_schema;
+
 class avro_decoder final : public payload_decoder {
   public:
-    avro_decoder(const payload_request& request, std::shared_ptr<const avro_schema> schema,
-                 bool container);
+    avro_decoder(const payload_request& request, shared_schema schema, avro_framing framing);
 
+    bool prepare(const record& r, bytes payload, const std::weak_ptr<registry::listener>& who,
+                 std::shared_ptr<const fault>& trouble) override;
+    void look_at(const record& r) override { frame_.look_at(r); }
     bool decode(bytes payload, rows& out, arena& memory, problem& why) override;
 
   private:
-    // Where the fields of a record go: the branch of each, or null; defaults of those it lacks.
+    // Where the fields of a record go: the branch of each, or null; how the reader knows it, or null;
+    // defaults of those it lacks.
     struct record_plan {
         std::vector<json_node*> branches;
+        std::vector<const avro_type*> known;
         std::vector<std::pair<json_node*, std::string_view>> defaults;
     };
 
     bool datum(const avro_type& type, rows& out);
+    bool framed(bytes payload, rows& out);
+    const avro_schema* written_with(std::string_view& why);
+    bool prepare_reader(const std::weak_ptr<registry::listener>& who,
+                        std::shared_ptr<const fault>& trouble);
     bool container(rows& out);
     bool blocks(const avro_type& type, std::string_view sync, rows& out);
     bool value(const avro_type& type, const avro_type* reader, json_node* node, int depth);
@@ -44,15 +59,26 @@ class avro_decoder final : public payload_decoder {
     bool fill(const json_node& node, const item& value);
     bool fill_json(const json_node& node, std::string_view json);
     bool fail(const char* detail);
+    bool fail(std::string_view detail) { return fail(values_.convert().memory->copy(detail).data()); }
 
-    const std::shared_ptr<const avro_schema> schema_;
-    const bool container_;
+    shared_schema schema_; // the one given, or the reader's; null: none
+    const avro_framing framing_;
     std::vector<type_desc> types_; // by the plan's index
     json_node root_;
     typed_values values_;
     std::map<std::pair<const avro_type*, const json_node*>, record_plan> plans_;
     std::string written_text_; // of the schema in the newest container
-    std::shared_ptr<const avro_schema> written_;
+    shared_schema written_;
+
+    // With a registry.
+    const std::shared_ptr<registry::client> registry_;
+    schema_frame frame_;
+    written_schemas<shared_schema> schemas_;
+    std::int64_t newest_number_ = -1; // of the schema met last
+    const avro_schema* newest_ = nullptr;
+    const std::string subject_; // of the reader's schema; empty: none
+    std::shared_ptr<const registry::schema> subject_schema_;
+    std::chrono::steady_clock::time_point look_again_{};
 
     // While decode() runs.
     rows::row row_{};
@@ -60,10 +86,12 @@ class avro_decoder final : public payload_decoder {
     std::string json_;
 };
 
-avro_decoder::avro_decoder(const payload_request& request,
-                           std::shared_ptr<const avro_schema> schema, bool container)
-    : schema_(std::move(schema)), container_(container), types_(request.plan.columns.size()),
-      values_({}, request.plan.server_encoding_utf8)
+avro_decoder::avro_decoder(const payload_request& request, shared_schema schema,
+                           avro_framing framing)
+    : schema_(std::move(schema)), framing_(framing), types_(request.plan.columns.size()),
+      values_({}, request.plan.server_encoding_utf8), registry_(request.plan.schemas),
+      frame_(request.options), schemas_(request.plan.schemas, parse_registered_avro),
+      subject_(request.options.get("schema_subject", ""))
 {
     for (int c : request.columns) {
         const column& col = request.at(c);
@@ -82,17 +110,90 @@ bool avro_decoder::decode(bytes payload, rows& out, arena& memory, problem& why)
     bool good;
     if (payload.size == 0)
         good = fail("The payload is empty.");
-    else if (container_)
+    else if (framing_ == avro_framing::container)
         good = container(out);
+    else if (framing_ == avro_framing::registry)
+        good = framed(payload, out);
     else
-        good = datum(schema_->root(), out) &&
-               (reader_.at_end() || fail("There is more behind the datum."));
+        good = datum(schema_->root(), out);
+    if (good)
+        good = reader_.at_end() || fail("There is more behind the datum.");
     // Either the bytes are malformed, or a value was refused.
     if (!good && *reader_.error())
         values_.convert().refuse("22P02", "invalid input for format avro", reader_.error());
     if (!good)
         why = values_.convert().why;
     return good;
+}
+
+// ------------------------------------------------------------------ with a registry
+
+bool avro_decoder::prepare(const decode::record& r, bytes payload,
+                           const std::weak_ptr<registry::listener>& who,
+                           std::shared_ptr<const fault>& trouble)
+{
+    if (framing_ != avro_framing::registry)
+        return true;
+    bytes rest;
+    frame_.look_at(r);
+    const bool reader_there = subject_.empty() || prepare_reader(who, trouble);
+    if (frame_.open(payload, rest))
+        return reader_there; // decode() says what is wrong with it
+    if (frame_.by_number() && newest_ && frame_.number() == newest_number_)
+        return reader_there;
+    return schemas_.prepare(frame_.key(), who, trouble) && reader_there;
+}
+
+// The subject's newest schema; looked for again now and then. One that is unknown, or no schema, is
+// as none: rows are then made by the writers' schemas alone.
+bool avro_decoder::prepare_reader(const std::weak_ptr<registry::listener>& who,
+                                  std::shared_ptr<const fault>& trouble)
+{
+    const auto now = std::chrono::steady_clock::now();
+    if (now < look_again_)
+        return true;
+    registry::lookup l = registry_->find(registry::schema_key::latest_of(subject_), who);
+    if (l.at == registry::lookup::state::coming) {
+        trouble = std::move(l.trouble);
+        return false;
+    }
+    look_again_ = now + std::chrono::seconds(1);
+    if (l.what == subject_schema_)
+        return true;
+    subject_schema_ = std::move(l.what);
+    plans_.clear(); // they are made for a reader
+    schema_.reset();
+    if (subject_schema_)
+        if (auto parsed = parse_registered_avro(*subject_schema_))
+            schema_ = std::move(*parsed.value());
+    return true;
+}
+
+bool avro_decoder::framed(bytes payload, rows& out)
+{
+    bytes rest;
+    if (const char* flaw = frame_.open(payload, rest))
+        return fail(flaw);
+    std::string_view why;
+    const avro_schema* written = written_with(why);
+    if (!written)
+        return fail(why);
+    reader_.open(rest.view());
+    return datum(written->root(), out);
+}
+
+const avro_schema* avro_decoder::written_with(std::string_view& why)
+{
+    if (frame_.by_number() && newest_ && frame_.number() == newest_number_)
+        return newest_;
+    const shared_schema* found = schemas_.get(frame_.key(), why);
+    if (!found)
+        return nullptr;
+    if (frame_.by_number()) {
+        newest_ = found->get();
+        newest_number_ = frame_.number();
+    }
+    return found->get();
 }
 
 bool avro_decoder::fail(const char* detail)
@@ -131,7 +232,7 @@ bool avro_decoder::container(rows& out)
     if (!written_ || schema != written_text_) {
         auto parsed = avro_schema::parse(schema);
         if (!parsed)
-            return fail(values_.convert().memory->copy(parsed.error().message + ".").data());
+            return fail(parsed.error().message + ".");
         plans_.clear();
         written_ = std::move(parsed.value());
         written_text_ = schema;
@@ -177,16 +278,17 @@ bool avro_decoder::value(const avro_type& type, const avro_type* reader, json_no
         const avro_type* chosen = reader_.branch(type);
         return chosen && value(*chosen, reader, node, depth + 1);
     }
+    reader = reader_.counterpart(type, reader);
     const bool wanted = !node->columns.empty();
     if (type.kind != avro_kind::record && type.kind != avro_kind::array &&
         type.kind != avro_kind::map) {
         item it;
-        return reader_.scalar(type, it) && (!wanted || fill(*node, it));
+        return reader_.scalar(type, it, reader) && (!wanted || fill(*node, it));
     }
     if (wanted) {
         const std::size_t start = reader_.position();
         json_.clear();
-        if (!reader_.render(type, depth, values_, json_) || !fill_json(*node, json_))
+        if (!reader_.render(type, reader, depth, values_, json_) || !fill_json(*node, json_))
             return false;
         if (!node->leads_on())
             return true;
@@ -194,9 +296,10 @@ bool avro_decoder::value(const avro_type& type, const avro_type* reader, json_no
     }
     if (type.kind == avro_kind::record)
         return record(type, reader, *node, depth);
+    const avro_type* element = reader ? reader->element : nullptr;
     if (type.kind == avro_kind::array)
         return reader_.items([&](std::int64_t n) {
-            return value(*type.element, nullptr, node->element(n), depth + 1);
+            return value(*type.element, element, node->element(n), depth + 1);
         });
     json_node::place last = json_node::at_start;
     return reader_.items([&](std::int64_t) {
@@ -206,7 +309,7 @@ bool avro_decoder::value(const avro_type& type, const avro_type* reader, json_no
         json_node* inside = nullptr;
         if (!node->guess(key, last, inside))
             inside = node->member(key, last);
-        return value(*type.element, nullptr, inside, depth + 1);
+        return value(*type.element, element, inside, depth + 1);
     });
 }
 
@@ -214,15 +317,9 @@ bool avro_decoder::record(const avro_type& type, const avro_type* reader, json_n
                           int depth)
 {
     const record_plan& plan = plan_of(type, reader, node);
-    for (std::size_t i = 0; i < type.fields.size(); i++) {
-        const avro_type* known = nullptr;
-        if (reader && reader != &type && plan.branches[i])
-            for (const avro_field& f : reader->fields)
-                if (f.name == type.fields[i].name)
-                    known = f.type;
-        if (!value(*type.fields[i].type, known, plan.branches[i], depth + 1))
+    for (std::size_t i = 0; i < type.fields.size(); i++)
+        if (!value(*type.fields[i].type, plan.known[i], plan.branches[i], depth + 1))
             return false;
-    }
     for (const auto& [branch, json] : plan.defaults)
         if (!fill_json(*branch, json))
             return false;
@@ -236,26 +333,15 @@ const avro_decoder::record_plan& avro_decoder::plan_of(const avro_type& type,
     record_plan& plan = found->second;
     if (!is_new)
         return plan;
-    while (reader && reader->kind == avro_kind::union_) {
-        const avro_type* inner = nullptr;
-        for (const avro_type* b : reader->branches)
-            if (b->kind == avro_kind::record)
-                inner = b;
-        reader = inner;
-    }
-    const bool resolves = reader && reader != &type && reader->kind == avro_kind::record;
     json_node::place last = json_node::at_start;
     auto branch_of = [&](const std::string& name) -> json_node* {
         return node.leads_on() ? node.member(name, last) : nullptr;
     };
+    const bool resolves = reader && reader != &type;
     for (const avro_field& f : type.fields) {
-        json_node* branch = branch_of(f.name);
-        if (resolves)
-            for (const avro_field& r : reader->fields)
-                for (const std::string& alias : r.aliases)
-                    if (alias == f.name && branch_of(r.name))
-                        branch = branch_of(r.name);
-        plan.branches.push_back(branch);
+        const avro_field* r = resolves ? reader_field(*reader, f.name) : nullptr;
+        plan.branches.push_back(branch_of(r ? r->name : f.name));
+        plan.known.push_back(r ? r->type : nullptr);
     }
     for (std::size_t i = 0; resolves && i < reader->fields.size(); i++) {
         const avro_field& r = reader->fields[i];
@@ -301,24 +387,40 @@ bool avro_decoder::fill_json(const json_node& node, std::string_view json)
 // ------------------------------------------------------------------ options
 
 const format_option options[] = {
-    {"avro_schema", "", "the schema of the payloads, as JSON; of containers: the reader's"},
-    {"avro_framing", "none, container",
-     "whether a payload is one datum or an object container (none where there is a schema)"},
+    {"avro_schema", "",
+     "the schema of the payloads, as JSON; of containers and with a registry: the reader's"},
+    {"avro_framing", "none, container, registry",
+     "whether a payload is one datum, an object container, or framed by a registry's serializer"},
+    {"schema_subject", "", "with a registry: the subject whose newest schema is the reader's"},
+    schema_id_option,
 };
 
-bool is_container(const given_options& given)
+// Where the table does not say it: with avro_schema none, else registry where the server has one.
+avro_framing framing_of(const given_options& given, bool has_registry)
 {
-    return given.get("avro_framing", given.find("avro_schema") ? "none" : "container") ==
-           "container";
+    const bool schema = given.find("avro_schema") != nullptr;
+    const bool subject = given.find("schema_subject") != nullptr;
+    const std::string_view name =
+        given.get("avro_framing", schema                    ? "none"
+                                  : has_registry || subject ? "registry"
+                                                            : "container");
+    return name == "registry" ? avro_framing::registry
+           : name == "none"   ? avro_framing::none
+                              : avro_framing::container;
 }
 
 result<done> check(const given_options& given)
 {
     const std::string* schema = given.find("avro_schema");
-    if (!schema && !is_container(given))
+    const avro_framing framing = framing_of(given, false);
+    if (!schema && framing == avro_framing::none)
         return refuse_option("format \"avro\" needs the option avro_schema",
                              "Give the schema as JSON, or avro_framing 'container' where the "
-                             "payloads bring theirs.");
+                             "payloads bring theirs, or 'registry' where a registry has it.");
+    if (given.find("schema_subject") && (schema || framing != avro_framing::registry))
+        return refuse_option("option \"schema_subject\" needs avro_framing \"registry\", and no "
+                             "avro_schema",
+                             "It names the reader's schema, as avro_schema would.");
     if (schema)
         if (auto parsed = avro_schema::parse(*schema); !parsed)
             return refuse_option(std::move(parsed.error().message),
@@ -330,13 +432,17 @@ result<done> check(const given_options& given)
 
 const format_row avro_format = {
     .name = "avro",
-    .help = "Avro's binary encoding, of a given schema or in object containers",
+    .help = "Avro's binary encoding, with a schema registry, of a given schema, or in containers",
     .options = options,
+    .asks_registry = true,
     .takes_paths = true,
     .check = check,
     .accepts = [](const type_desc&) -> result<done> { return done{}; },
     .make = [](const payload_request& r) -> result<std::unique_ptr<payload_decoder>> {
-        std::shared_ptr<const avro_schema> schema;
+        const avro_framing framing = framing_of(r.options, r.plan.schemas != nullptr);
+        if (framing == avro_framing::registry && !r.plan.schemas)
+            return no_registry("avro");
+        shared_schema schema;
         if (const std::string* text = r.options.find("avro_schema")) {
             auto parsed = avro_schema::parse(*text);
             if (!parsed)
@@ -344,7 +450,7 @@ const format_row avro_format = {
             schema = std::move(parsed.value());
         }
         return std::unique_ptr<payload_decoder>(
-            std::make_unique<avro_decoder>(r, std::move(schema), is_container(r.options)));
+            std::make_unique<avro_decoder>(r, std::move(schema), framing));
     },
 };
 

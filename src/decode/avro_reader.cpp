@@ -1,5 +1,6 @@
 #include "decode/avro_reader.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -15,7 +16,7 @@ using kind = item::kind;
 
 } // namespace
 
-bool avro_reader::scalar(const avro_type& type, item& it)
+bool avro_reader::scalar(const avro_type& type, item& it, const avro_type* reader)
 {
     std::string_view s;
     switch (type.kind) {
@@ -60,19 +61,53 @@ bool avro_reader::scalar(const avro_type& type, item& it)
     case avro_kind::string:
         it.what = kind::text;
         return string(it.s);
-    case avro_kind::enumeration: {
-        std::int64_t n;
-        it.what = kind::text;
-        if (!number(n))
-            return false;
-        if (n < 0 || static_cast<std::uint64_t>(n) >= type.symbols.size())
-            return fail("An enum has no such symbol.");
-        it.s = type.symbols[static_cast<std::size_t>(n)];
-        return true;
-    }
+    case avro_kind::enumeration:
+        return symbol(type, it, reader);
     default:
         return true; // null
     }
+}
+
+// A reader that does not know a symbol takes its default for it.
+bool avro_reader::symbol(const avro_type& type, item& it, const avro_type* reader)
+{
+    std::int64_t n;
+    it.what = kind::text;
+    if (!number(n))
+        return false;
+    if (n < 0 || static_cast<std::uint64_t>(n) >= type.symbols.size())
+        return fail("An enum has no such symbol.");
+    it.s = type.symbols[static_cast<std::size_t>(n)];
+    if (!reader || std::find(reader->symbols.begin(), reader->symbols.end(), it.s) !=
+                       reader->symbols.end())
+        return true;
+    it.s = reader->default_symbol;
+    return !it.s.empty() || fail("An enum has a symbol that the reader's schema does not know.");
+}
+
+const avro_type* avro_reader::counterpart(const avro_type& type, const avro_type* reader)
+{
+    if (!reader || reader == &type)
+        return nullptr;
+    if (reader->kind != avro_kind::union_)
+        return reader->kind == type.kind ? reader : nullptr;
+    // Of several that would do, the one of the same name.
+    const avro_type* found = nullptr;
+    for (const avro_type* b : reader->branches)
+        if (b->kind == type.kind && (!found || b->name == type.name))
+            found = b;
+    return found;
+}
+
+const avro_field* reader_field(const avro_type& reader, std::string_view written)
+{
+    for (const avro_field& f : reader.fields)
+        if (f.name == written)
+            return &f;
+    for (const avro_field& f : reader.fields)
+        if (std::find(f.aliases.begin(), f.aliases.end(), written) != f.aliases.end())
+            return &f;
+    return nullptr;
 }
 
 // What a number or bytes mean by their logical type.
@@ -95,6 +130,12 @@ bool avro_reader::meaning(const avro_type& type, item& it)
         return true; // 16 bytes, or text
     case avro_meaning::duration:
         return duration(it);
+    case avro_meaning::bits:
+        number_.clear();
+        append_bits(number_, it.s, type.scale);
+        it.what = kind::word;
+        it.s = number_;
+        return true;
     case avro_meaning::date:
         it.what = kind::date;
         return true;
@@ -111,6 +152,13 @@ bool avro_reader::meaning(const avro_type& type, item& it)
         break;
     default:
         break;
+    }
+    // What Debezium writes for a timestamp's infinities.
+    constexpr std::int64_t infinity = 9223372036825200000, minus_infinity = -9223372036832400000;
+    if (it.raw == infinity || it.raw == minus_infinity) {
+        it.what = kind::word;
+        it.s = it.raw > 0 ? "infinity" : "-infinity";
+        return true;
     }
     if (!to_microseconds(it.raw, unit, it.i))
         return fail("A time is out of range.");
@@ -186,31 +234,65 @@ bool avro_reader::skip(const avro_type& type, int depth)
     }
 }
 
+namespace {
+
+void append_name(std::string& json, std::string_view name, bool first)
+{
+    json += first ? "" : ", ";
+    append_json_string(json, name);
+    json += ": ";
+}
+
+} // namespace
+
+// With a reader: its names, without what it does not know, with its defaults for what was not written.
+bool avro_reader::render_record(const avro_type& type, const avro_type* reader, int depth,
+                                typed_values& values, std::string& json)
+{
+    bool first = true;
+    json += '{';
+    for (const avro_field& f : type.fields) {
+        const avro_field* r = reader ? reader_field(*reader, f.name) : nullptr;
+        if (reader && !r) {
+            if (!skip(*f.type, depth + 1))
+                return false;
+            continue;
+        }
+        append_name(json, r ? r->name : f.name, first);
+        first = false;
+        if (!render(*f.type, r ? r->type : nullptr, depth + 1, values, json))
+            return false;
+    }
+    for (std::size_t i = 0; reader && i < reader->fields.size(); i++) {
+        const avro_field& r = reader->fields[i];
+        const bool written =
+            std::any_of(type.fields.begin(), type.fields.end(),
+                        [&](const avro_field& f) { return reader_field(*reader, f.name) == &r; });
+        if (written || r.default_json.empty())
+            continue;
+        append_name(json, r.name, first);
+        first = false;
+        json += r.default_json;
+    }
+    json += '}';
+    return true;
+}
+
 // Appends the value as JSON; a union's is its branch's.
-bool avro_reader::render(const avro_type& type, int depth, typed_values& values,
-                         std::string& json)
+bool avro_reader::render(const avro_type& type, const avro_type* reader, int depth,
+                         typed_values& values, std::string& json)
 {
     if (depth > most_depth)
         return fail("The payload is nested too deep.");
-    auto name = [&](std::string_view s, bool first) {
-        json += first ? "" : ", ";
-        append_json_string(json, s);
-        json += ": ";
-    };
+    if (type.kind != avro_kind::union_)
+        reader = counterpart(type, reader);
     switch (type.kind) {
     case avro_kind::union_: {
         const avro_type* chosen = branch(type);
-        return chosen && render(*chosen, depth + 1, values, json);
+        return chosen && render(*chosen, reader, depth + 1, values, json);
     }
     case avro_kind::record:
-        json += '{';
-        for (const avro_field& f : type.fields) {
-            name(f.name, &f == type.fields.data());
-            if (!render(*f.type, depth + 1, values, json))
-                return false;
-        }
-        json += '}';
-        return true;
+        return render_record(type, reader, depth, values, json);
     case avro_kind::array:
     case avro_kind::map: {
         const bool map = type.kind == avro_kind::map;
@@ -222,18 +304,19 @@ bool avro_reader::render(const avro_type& type, int depth, typed_values& values,
                     return false;
                 if (!is_utf8(key))
                     return fail("A key of a map is not UTF-8.");
-                name(key, n == 0);
+                append_name(json, key, n == 0);
             } else if (n > 0) {
                 json += ", ";
             }
-            return render(*type.element, depth + 1, values, json);
+            return render(*type.element, reader ? reader->element : nullptr, depth + 1, values, json);
         });
         json += map ? '}' : ']';
         return good;
     }
     default: {
         item it;
-        return scalar(type, it) && (values.append_json(json, it) != outcome::refused || fail(""));
+        return scalar(type, it, reader) &&
+               (values.append_json(json, it) != outcome::refused || fail(""));
     }
     }
 }

@@ -32,15 +32,21 @@ class avro_reader {
         return false;
     }
 
+    // Where a reader's schema is given, it is counterpart()'s answer, or null: as written.
+
     // A value that is neither a record, an array, a map nor a union. What it points to holds until
     // the next one.
-    bool scalar(const avro_type& type, item& it);
+    bool scalar(const avro_type& type, item& it, const avro_type* reader = nullptr);
+    // How a reader that expects `reader` knows a value that was written as type (no union); null: no
+    // differently.
+    static const avro_type* counterpart(const avro_type& type, const avro_type* reader);
     // The branch of a union that comes next, or null.
     const avro_type* branch(const avro_type& type);
     bool skip(const avro_type& type, int depth);
     // Appends the value as JSON; a union's is its branch's. False with an empty error(): text that
     // is no UTF-8, or a time beyond all calendars; values then has the problem.
-    bool render(const avro_type& type, int depth, typed_values& values, std::string& json);
+    bool render(const avro_type& type, const avro_type* reader, int depth, typed_values& values,
+                std::string& json);
 
     // The items of an array or map, block by block; item is called with the number of each.
     template <class F>
@@ -71,6 +77,9 @@ class avro_reader {
     bool string(std::string_view& s);
 
   private:
+    bool render_record(const avro_type& type, const avro_type* reader, int depth,
+                       typed_values& values, std::string& json);
+    bool symbol(const avro_type& type, item& it, const avro_type* reader);
     bool meaning(const avro_type& type, item& it);
     bool duration(item& it);
 
@@ -80,5 +89,8 @@ class avro_reader {
     std::string number_;       // a value written out
     const char* error_ = "";
 };
+
+// The reader's field for a field as written: of that name, or with that alias; null: none.
+const avro_field* reader_field(const avro_type& reader, std::string_view written);
 
 } // namespace ke::decode

@@ -56,6 +56,7 @@ constexpr logical_name logical_names[] = {
     {"io.debezium.time.MicroTimestamp", avro_kind::long_, avro_meaning::local_us},
     {"io.debezium.time.NanoTimestamp", avro_kind::long_, avro_meaning::local_ns},
     {"io.debezium.time.MicroDuration", avro_kind::long_, avro_meaning::duration_us},
+    {"io.debezium.data.Bits", avro_kind::bytes, avro_meaning::bits},
     {"io.debezium.time.NanoDuration", avro_kind::long_, avro_meaning::duration_ns},
 };
 
@@ -176,6 +177,13 @@ class avro_schema_parser {
         const bool uuid = t.kind == avro_kind::fixed && t.meaning == avro_meaning::uuid;
         if ((uuid && t.size != 16) || (t.meaning == avro_meaning::duration && t.size != 12))
             t.meaning = avro_meaning::plain;
+        if (t.meaning == avro_meaning::bits) {
+            dom::object parameters;
+            if (!o["connect.parameters"].get_object().get(parameters))
+                t.scale = static_cast<std::int32_t>(
+                    std::strtol(text(parameters, "length").c_str(), nullptr, 10));
+            return true;
+        }
         if (t.meaning != avro_meaning::decimal)
             return true;
         std::int64_t scale = 0;
@@ -252,6 +260,7 @@ class avro_schema_parser {
                 return fail("a symbol of enum \"" + t->name + "\" is no text");
             t->symbols.emplace_back(s);
         }
+        t->default_symbol = text(o, "default");
         return t;
     }
 
@@ -272,34 +281,57 @@ class avro_schema_parser {
     std::string error_;
 };
 
-result<std::shared_ptr<const avro_schema>> avro_schema::parse(std::string_view json)
+namespace {
+
+fault refuse(std::string why)
 {
-    auto refuse = [](std::string why) {
-        fault f;
-        f.kind = fault_kind::bad_record;
-        f.message = "not an Avro schema: " + why;
-        return f;
-    };
-    if (json.empty())
-        return refuse("it is empty");
+    fault f;
+    f.kind = fault_kind::bad_record;
+    f.message = "not an Avro schema: " + why;
+    return f;
+}
+
+} // namespace
+
+result<std::shared_ptr<const avro_schema>>
+avro_schema::parse(std::string_view json, std::span<const std::string_view> before)
+{
     auto schema = std::make_shared<avro_schema>();
     avro_schema_parser parser(*schema);
-    dom::parser reader;
-    dom::element root;
-    if (auto error = reader.parse(json.data(), json.size()).get(root)) {
+    auto read = [&](std::string_view text) -> result<done> {
+        if (text.empty())
+            return refuse("it is empty");
+        dom::parser reader;
+        dom::element root;
+        auto error = reader.parse(text.data(), text.size()).get(root);
         // A primitive's bare name is a schema, too.
-        if (json.find_first_of("{[\" \n") != json.npos)
-            return refuse(simdjson::error_message(error));
-        const std::string quoted = "\"" + std::string(json) + "\"";
-        if (reader.parse(quoted).get(root))
+        const std::string quoted = "\"" + std::string(text) + "\"";
+        if (error && text.find_first_of("{[\" \n") == text.npos)
+            error = reader.parse(quoted).get(root);
+        if (error)
             return refuse(simdjson::error_message(error));
         schema->root_ = parser.type(root, "", 0);
-    } else {
-        schema->root_ = parser.type(root, "", 0);
-    }
-    if (!schema->root_)
-        return refuse(parser.error());
+        return schema->root_ ? result<done>(done{}) : refuse(parser.error());
+    };
+    for (std::string_view needed : before)
+        if (auto good = read(needed); !good)
+            return std::move(good.error());
+    if (auto good = read(json); !good)
+        return std::move(good.error());
     return std::shared_ptr<const avro_schema>(std::move(schema));
+}
+
+result<std::unique_ptr<shared_avro_schema>> parse_registered_avro(const registry::schema& s)
+{
+    if (s.type != registry::schema_type::avro)
+        return fault{.kind = fault_kind::bad_record, .message = "it is not an Avro schema"};
+    std::vector<std::string_view> before;
+    for (const registry::dependency& d : s.needs)
+        before.push_back(d.text);
+    auto parsed = avro_schema::parse(s.text, before);
+    if (!parsed)
+        return std::move(parsed.error());
+    return std::make_unique<shared_avro_schema>(std::move(parsed.value()));
 }
 
 } // namespace ke::decode

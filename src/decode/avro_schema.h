@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "registry/schema.h"
 
 namespace ke::decode {
 
@@ -46,6 +48,7 @@ enum class avro_meaning : std::uint8_t {
     duration_us, // an interval
     duration_ns,
     uuid,
+    bits,     // of a length; the least significant byte first
     duration, // fixed(12): months, days, milliseconds
 };
 
@@ -61,11 +64,12 @@ struct avro_field {
 struct avro_type {
     avro_kind kind = avro_kind::null;
     avro_meaning meaning = avro_meaning::plain;
-    std::int32_t scale = 0;                 // decimal
+    std::int32_t scale = 0;                 // decimal; of bits: how many
     std::uint64_t size = 0;                 // fixed
     std::string name;                       // record, enumeration, fixed: with its namespace
     std::vector<avro_field> fields;         // record
     std::vector<std::string> symbols;       // enumeration
+    std::string default_symbol;             // enumeration, a reader's: for those it does not know
     const avro_type* element = nullptr;     // array, map
     std::vector<const avro_type*> branches; // union
 };
@@ -73,7 +77,9 @@ struct avro_type {
 class avro_schema {
   public:
     // Fails with bad_record: the message says what is wrong.
-    static result<std::shared_ptr<const avro_schema>> parse(std::string_view json);
+    // before: schemas whose types this one refers to, each behind what it refers to itself.
+    static result<std::shared_ptr<const avro_schema>>
+    parse(std::string_view json, std::span<const std::string_view> before = {});
 
     const avro_type& root() const { return *root_; }
 
@@ -82,5 +88,10 @@ class avro_schema {
     std::vector<std::unique_ptr<avro_type>> types_;
     const avro_type* root_ = nullptr;
 };
+
+using shared_avro_schema = std::shared_ptr<const avro_schema>;
+
+// What a registry holds, as formats keep it. Fails with bad_record, also where it is of another kind.
+result<std::unique_ptr<shared_avro_schema>> parse_registered_avro(const registry::schema&);
 
 } // namespace ke::decode

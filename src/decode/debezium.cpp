@@ -1,18 +1,21 @@
-// debezium: change events in JSON, with or without Connect's schema around them. The row's columns
-// come from `after`, of a delete from `before`; events that the usual transform has flattened are
-// rows themselves. What an encoded value means (days, microseconds, unscaled decimals) is said by
-// the schema where there is one, else by the column's type and the options.
+// debezium: change events in JSON, with or without Connect's schema around them, or in Avro with a
+// schema registry: then written out as JSON first, in which what the schema says is already done. The
+// row's columns come from `after`, of a delete from `before`; events that the usual transform has
+// flattened are rows themselves. What an encoded value means (days, microseconds, unscaled decimals)
+// is said by the schema where there is one, else by the column's type and the options.
 //
 //   _op                c, u, d, r (snapshot), t (truncate), m (message)
 //   _source_ts         when the source made the change;  _ts: when the connector saw it
 //   _source_lsn, ...   a member of `source`;  _source, _before, _after: JSON of them
 #include "decode/format.h"
 
-#include <charconv>
 #include <unordered_map>
 
 #include <simdjson.h>
 
+#include "decode/avro_reader.h"
+#include "decode/connect_schema.h"
+#include "decode/framing.h"
 #include "decode/json_text.h"
 #include "decode/typed_values.h"
 #include "decode/utf8.h"
@@ -29,6 +32,7 @@ struct debezium_options {
     json_options json;
     bool text_decimals = false;
     bool unavailable_is_null = false;
+    bool avro = false;
 };
 
 // The parts of an event, as JSON; empty: absent.
@@ -38,29 +42,26 @@ struct event {
     std::string_view schema; // Connect's, of the whole event
 };
 
-// What Connect's schema says of one field.
-struct meaning {
-    std::string name;
-    std::int32_t scale = 0, length = 0;
-    bool has_scale = false;
-};
-
 class debezium_decoder final : public payload_decoder {
   public:
     debezium_decoder(const payload_request& request, debezium_options options);
 
+    bool prepare(const record& r, bytes payload, const std::weak_ptr<registry::listener>& who,
+                 std::shared_ptr<const fault>& trouble) override;
+    void look_at(const record& r) override { frame_.look_at(r); }
     bool decode(bytes payload, rows& out, arena& memory, problem& why) override;
 
   private:
+    bool read_json(std::string_view& text);
+    bool read_avro(bytes payload, std::string_view& text);
     bool split(std::string_view text);
-    void read_schema(std::string_view schema);
     bool fill_fields(std::string_view row);
     bool fill_roles();
     bool put(int c, outcome o);
-    outcome convert(std::string_view value, const meaning* m, const type_desc& type, cell& out);
-    outcome convert_text(std::string_view value, const meaning* m, const type_desc& type,
+    outcome convert(std::string_view value, const connect_meaning* m, const type_desc& type, cell& out);
+    outcome convert_text(std::string_view value, const connect_meaning* m, const type_desc& type,
                          cell& out);
-    outcome convert_number(std::string_view value, const meaning* m, const type_desc& type,
+    outcome convert_number(std::string_view value, const connect_meaning* m, const type_desc& type,
                            cell& out);
     outcome convert_object(std::string_view value, const type_desc& type, cell& out);
     outcome decimal(std::string_view base64, std::int32_t scale, const type_desc& type, cell& out);
@@ -76,40 +77,20 @@ class debezium_decoder final : public payload_decoder {
     json_values values_;
     typed_values typed_;
     simdjson::dom::parser parser_;
+    schema_frame frame_;
+    written_schemas<shared_avro_schema> schemas_;
+    avro_reader reader_;
+    std::string avro_text_; // an event in Avro, as JSON
 
     // Of the newest schema: the fields of the row, by name.
     std::string schema_text_;
-    std::unordered_map<std::string, meaning> meanings_;
+    connect_meanings meanings_;
 
     // While decode() runs.
     event event_;
     rows::row row_{};
     std::string name_, buffer_, bytes_;
 };
-
-// The member of an object by name, the last one of it; empty: none.
-std::string_view member(std::string_view object, std::string_view name)
-{
-    std::string_view found;
-    if (object.starts_with('{'))
-        for (json_members m(object); m.next();)
-            if (m.key().size() == name.size() + 2 && m.key().substr(1, name.size()) == name)
-                found = m.value();
-    return found;
-}
-
-std::string text_of(std::string_view value)
-{
-    std::string buffer;
-    if (!value.starts_with('"'))
-        return buffer;
-    return std::string(unescape_json(value, buffer).text);
-}
-
-bool is_null(std::string_view value)
-{
-    return value.empty() || value == "null";
-}
 
 bool is_scalar(const type_desc& type, cell_type of)
 {
@@ -123,7 +104,8 @@ constexpr std::string_view role_names[] = {"_op", "_ts", "_source", "_before", "
 debezium_decoder::debezium_decoder(const payload_request& request, debezium_options options)
     : options_(options), types_(request.plan.columns.size()),
       values_(options.json, request.plan.server_encoding_utf8),
-      typed_(options.json, request.plan.server_encoding_utf8)
+      typed_(options.json, request.plan.server_encoding_utf8), frame_(request.options),
+      schemas_(request.plan.schemas, parse_registered_avro)
 {
     for (int c : request.columns) {
         const column& col = request.at(c);
@@ -148,15 +130,11 @@ bool debezium_decoder::decode(bytes payload, rows& out, arena& memory, problem& 
 {
     values_.convert.memory = typed_.convert().memory = &memory;
     auto all = [&] {
-        const std::string_view text = trim_json(payload.view());
-        if (text.empty())
+        std::string_view text = trim_json(payload.view());
+        if (payload.size == 0)
             return fail("The payload is empty.");
-        // The whole document is judged first; then it can be cut into its parts.
-        simdjson::dom::element root;
-        if (auto error = parser_.parse(text.data(), text.size()).get(root))
-            return fail(simdjson::error_message(error));
-        if (!root.is_object())
-            return fail("The payload is not an object.");
+        if (!(options_.avro ? read_avro(payload, text) : read_json(text)))
+            return false;
         row_ = out.add_row();
         return split(text) && (is_null(event_.row) || fill_fields(event_.row)) && fill_roles();
     };
@@ -166,6 +144,55 @@ bool debezium_decoder::decode(bytes payload, rows& out, arena& memory, problem& 
     if (payload.size > 1024 * 1024)
         parser_ = simdjson::dom::parser();
     return good;
+}
+
+// The whole document is judged first; then it can be cut into its parts.
+bool debezium_decoder::read_json(std::string_view& text)
+{
+    simdjson::dom::element root;
+    if (text.empty())
+        return fail("The payload is empty.");
+    if (auto error = parser_.parse(text.data(), text.size()).get(root))
+        return fail(simdjson::error_message(error));
+    return root.is_object() || fail("The payload is not an object.");
+}
+
+bool debezium_decoder::prepare(const record& r, bytes payload,
+                               const std::weak_ptr<registry::listener>& who,
+                               std::shared_ptr<const fault>& trouble)
+{
+    bytes rest;
+    if (!options_.avro)
+        return true;
+    frame_.look_at(r);
+    return frame_.open(payload, rest) || schemas_.prepare(frame_.key(), who, trouble);
+}
+
+bool debezium_decoder::read_avro(bytes payload, std::string_view& text)
+{
+    bytes rest;
+    std::string_view why;
+    auto detail = [&](std::string_view s) {
+        return fail(values_.convert.memory->copy(s).data());
+    };
+    if (const char* flaw = frame_.open(payload, rest))
+        return fail(flaw);
+    const shared_avro_schema* schema = schemas_.get(frame_.key(), why);
+    if (!schema)
+        return detail(why);
+    reader_.open(rest.view());
+    reader_.fail("");
+    avro_text_.clear();
+    if (!reader_.render((*schema)->root(), nullptr, 1, typed_, avro_text_)) {
+        if (*reader_.error())
+            return fail(reader_.error());
+        values_.convert.why = typed_.convert().why;
+        return false;
+    }
+    if (!reader_.at_end())
+        return fail("There is more behind the datum.");
+    text = avro_text_;
+    return text.starts_with('{') || fail("The event is not a record.");
 }
 
 bool debezium_decoder::split(std::string_view text)
@@ -198,39 +225,11 @@ bool debezium_decoder::split(std::string_view text)
         event_.ts = member(text, "ts_ms");
         event_.row = op == "\"d\"" ? event_.before : event_.after;
     }
-    if (event_.schema != schema_text_)
-        read_schema(event_.schema);
-    return true;
-}
-
-// Notes what the fields of the row mean: those of after (or before), or the schema's own.
-void debezium_decoder::read_schema(std::string_view schema)
-{
-    schema_text_ = schema;
-    meanings_.clear();
-    std::string_view fields = member(schema, "fields");
-    if (fields.starts_with('['))
-        for (json_members m(fields); m.next();)
-            if (const std::string field = text_of(member(m.value(), "field"));
-                field == "after" && member(m.value(), "fields").starts_with('[')) {
-                fields = member(m.value(), "fields");
-                break;
-            }
-    if (!fields.starts_with('['))
-        return;
-    for (json_members m(fields); m.next();) {
-        meaning of;
-        of.name = text_of(member(m.value(), "name"));
-        const std::string_view parameters = member(m.value(), "parameters");
-        auto number = [&](std::string_view name, std::int32_t& n) {
-            const std::string text = text_of(member(parameters, name));
-            return std::from_chars(text.data(), text.data() + text.size(), n).ec == std::errc{} &&
-                   !text.empty();
-        };
-        of.has_scale = number("scale", of.scale);
-        number("length", of.length);
-        meanings_[text_of(member(m.value(), "field"))] = of;
+    if (event_.schema != schema_text_) {
+        schema_text_ = event_.schema;
+        meanings_ = read_connect_schema(event_.schema);
     }
+    return true;
 }
 
 bool debezium_decoder::put(int c, outcome o)
@@ -254,7 +253,7 @@ bool debezium_decoder::fill_fields(std::string_view row)
         if (found == by_name_.end())
             continue;
         const auto known = meanings_.find(name_);
-        const meaning* of = known == meanings_.end() ? nullptr : &known->second;
+        const connect_meaning* of = known == meanings_.end() ? nullptr : &known->second;
         for (int c : found->second)
             if (!put(c, convert(m.value(), of, types_[static_cast<std::size_t>(c)], row_.cells[c])))
                 return false;
@@ -325,14 +324,12 @@ outcome debezium_decoder::unavailable()
                                   "null.");
 }
 
-outcome debezium_decoder::convert(std::string_view value, const meaning* m, const type_desc& type,
-                                  cell& out)
+outcome debezium_decoder::convert(std::string_view value, const connect_meaning* m,
+                                  const type_desc& type, cell& out)
 {
-    constexpr std::string_view placeholder = "\"__debezium_unavailable_value\"";
     if (is_null(value))
         return outcome::null;
-    if (value == placeholder || (value.starts_with('[') && value.size() > 2 &&
-                                 trim_json(value.substr(1, value.size() - 2)) == placeholder))
+    if (is_unavailable(value, is_scalar(type, cell_type::bytea)))
         return unavailable();
     if (value.front() == '"')
         return convert_text(value, m, type, out);
@@ -343,7 +340,7 @@ outcome debezium_decoder::convert(std::string_view value, const meaning* m, cons
     return values_.make(value, type, out);
 }
 
-outcome debezium_decoder::convert_text(std::string_view value, const meaning* m,
+outcome debezium_decoder::convert_text(std::string_view value, const connect_meaning* m,
                                        const type_desc& type, cell& out)
 {
     const json_string s = unescape_json(value, buffer_);
@@ -353,7 +350,8 @@ outcome debezium_decoder::convert_text(std::string_view value, const meaning* m,
         return decimal(s.text, m->scale, type, out);
     if (m && m->name == "io.debezium.data.Bits")
         return bits(s.text, m->length, type, out);
-    if (is_scalar(type, cell_type::numeric) && schema_text_.empty() && !options_.text_decimals) {
+    if (is_scalar(type, cell_type::numeric) && schema_text_.empty() && !options_.text_decimals &&
+        !options_.avro) {
         if (type.typmod < 4)
             return values_.convert.refuse(
                 "22P02", "the scale of a decimal is not known",
@@ -371,7 +369,7 @@ outcome debezium_decoder::convert_text(std::string_view value, const meaning* m,
     return values_.make(value, type, out);
 }
 
-outcome debezium_decoder::convert_number(std::string_view value, const meaning* m,
+outcome debezium_decoder::convert_number(std::string_view value, const connect_meaning* m,
                                          const type_desc& type, cell& out)
 {
     if (type.is_array() || type.is_composite())
@@ -451,7 +449,6 @@ outcome debezium_decoder::decimal(std::string_view base64, std::int32_t scale,
     return values_.make(number, type, out);
 }
 
-// The least significant byte first; written with the most significant bit first.
 outcome debezium_decoder::bits(std::string_view base64, std::int32_t length, const type_desc& type,
                                cell& out)
 {
@@ -460,17 +457,14 @@ outcome debezium_decoder::bits(std::string_view base64, std::int32_t length, con
         return values_.convert.refuse("22023", "invalid base64 data");
     if (is_scalar(type, cell_type::bytea))
         return make_bytea(bytes_, values_.convert, out);
-    const std::size_t most = bytes_.size() * 8;
-    std::size_t n = length > 0 ? static_cast<std::size_t>(length) : most;
-    if (n > most + 1024)
-        n = most;
     std::string text;
-    for (std::size_t i = n; i-- > 0;)
-        text += i < most && (bytes_[i / 8] >> (i % 8) & 1) ? '1' : '0';
+    append_bits(text, bytes_, length);
     return text_to_cell(text, type, values_.convert, out);
 }
 
 const format_option options[] = {
+    {"encoding", "json, avro", "how events are written; avro: framed, with a schema registry (json)"},
+    schema_id_option,
     {"timestamp_unit", "s, ms, us, ns",
      "what numbers in time and timestamp columns count where no schema says it (us)"},
     {"bytea_format", "base64, hex", "how bytes are written (base64)"},
@@ -483,14 +477,18 @@ const format_option options[] = {
 
 const format_row debezium_format = {
     .name = "debezium",
-    .help = "Debezium's change events in JSON, with or without their schema",
+    .help = "Debezium's change events in JSON, with or without their schema, or in Avro",
     .options = options,
+    .asks_registry = true,
     .accepts = [](const type_desc&) -> result<done> { return done{}; },
     .make = [](const payload_request& r) -> result<std::unique_ptr<payload_decoder>> {
         debezium_options o;
         o.json.unit = read_time_unit(r.options.get("timestamp_unit", "us"));
         o.json.hex = r.options.get("bytea_format", "base64") == "hex";
         o.text_decimals = r.options.get("decimals", "precise") == "string";
+        o.avro = r.options.get("encoding", "json") == "avro";
+        if (o.avro && !r.plan.schemas)
+            return no_registry("debezium");
         o.unavailable_is_null = r.options.get("unavailable", "error") == "null";
         return std::unique_ptr<payload_decoder>(std::make_unique<debezium_decoder>(r, o));
     },

@@ -23,6 +23,9 @@ class decoder final : public record_decoder {
         if (payload_)
             payload_->expect(values);
     }
+    bool prepare(const record& r, const std::weak_ptr<registry::listener>& who,
+                 std::shared_ptr<const fault>& trouble) override;
+    bool may_wait() const override { return plan_->schemas && (key_ || payload_); }
     void decode(const record& r, rows& out) override;
 
   private:
@@ -126,6 +129,18 @@ result<std::unique_ptr<payload_decoder>> decoder::open_format(std::string_view n
                                   {plan_->options, of_key},
                                   of_key ? plan_->key_names : plan_->payload_names};
     return find_format(name)->make(request);
+}
+
+// Both are asked, so that what both lack comes at once.
+bool decoder::prepare(const record& r, const std::weak_ptr<registry::listener>& who,
+                      std::shared_ptr<const fault>& trouble)
+{
+    bool ready = true;
+    if (key_ && !r.key.absent())
+        ready &= key_->prepare(r, r.key, who, trouble);
+    if (payload_ && !r.value.absent())
+        ready &= payload_->prepare(r, r.value, who, trouble);
+    return ready;
 }
 
 bytes keep(arena& memory, bytes b)

@@ -11,6 +11,10 @@
 #include "decode/plan.h"
 #include "decode/rows.h"
 
+namespace ke::registry {
+class listener;
+}
+
 namespace ke::decode {
 
 struct header {
@@ -47,6 +51,14 @@ class record_decoder {
     // out. A hint: it makes decoding cheaper, never different. The bytes live until the next call.
     virtual void expect(std::span<const bytes> values) = 0;
 
+    // Whether decode() has what it takes for the record: of formats with a schema registry, the schema
+    // that it was written with, or the certainty that there is none. False: that is on its way, and
+    // who is called when to ask again; trouble says what is in the way, once something is.
+    virtual bool prepare(const record& r, const std::weak_ptr<registry::listener>& who,
+                         std::shared_ptr<const fault>& trouble) = 0;
+    // Whether prepare() may say no.
+    virtual bool may_wait() const = 0;
+
     // Appends one message_ref and its rows; on a bad record one reject and no row (or, where the
     // table has _error, one row that says so). Never throws but std::bad_alloc. A tombstone is a
     // row whose payload columns are null.
@@ -78,6 +90,7 @@ struct format_row {
     std::span<const format_option> options;
     bool single_column = false; // raw, text: the whole payload in the one payload column
     bool needs_headers = false; // it looks at the record's headers
+    bool asks_registry = false; // its schemas may stand in a schema registry
     bool takes_paths = false;   // columns may say by a path where their value stands
     // Whether the options fit together, beyond each one's own list of values; null: always.
     result<done> (*check)(const given_options&) = nullptr;

@@ -28,6 +28,13 @@ class payload_decoder {
     // The record whose payload comes next, for formats that take something from beside it.
     virtual void look_at(const record&) {}
 
+    // As record_decoder::prepare, for this payload of the record; for formats with asks_registry.
+    virtual bool prepare(const record&, bytes, const std::weak_ptr<registry::listener>&,
+                         std::shared_ptr<const fault>&)
+    {
+        return true;
+    }
+
     // Appends the rows of one payload (never absent, perhaps empty), filling its own columns only;
     // what the cells point to goes into memory. False: why says what is wrong; the rows appended
     // are the caller's to take back.
@@ -55,6 +62,9 @@ fault cannot_fill(std::string_view format, std::string_view takes);
 // A fault for check(): the options do not fit.
 fault refuse_option(std::string message, std::string hint = {});
 
+// A fault for make(): the server has no schema registry.
+fault no_registry(std::string_view format);
+
 // Rows of the table of formats, each defined in its format's file.
 extern const format_row avro_format;
 extern const format_row cbor_format;
@@ -64,6 +74,7 @@ extern const format_row influx_format;
 extern const format_row json_format;
 extern const format_row json_schema_format;
 extern const format_row msgpack_format;
+extern const format_row protobuf_format;
 extern const format_row raw_format;
 extern const format_row text_format;
 extern const format_row tsv_format;

@@ -16,6 +16,7 @@ const format_row* const table[] = {
     &json_format,
     &json_schema_format,
     &msgpack_format,
+    &protobuf_format,
     &raw_format,
     &text_format,
     &tsv_format,
@@ -107,6 +108,15 @@ fault refuse_option(std::string message, std::string hint)
     f.kind = fault_kind::refused_option;
     f.message = std::move(message);
     f.hint = std::move(hint);
+    return f;
+}
+
+fault no_registry(std::string_view format)
+{
+    fault f;
+    f.kind = fault_kind::missing_option;
+    f.message = "format \"" + std::string(format) + "\" needs a schema registry";
+    f.hint = "Set the option schema_registry_url of the server.";
     return f;
 }
 

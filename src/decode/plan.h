@@ -9,6 +9,10 @@
 #include <utility>
 #include <vector>
 
+namespace ke::registry {
+class client;
+}
+
 namespace ke::decode {
 
 // Types with a fast path. Everything else is `other`: its text travels to the type's input function
@@ -113,6 +117,8 @@ struct row_plan {
     bool key_needed = false;          // a column with source key, or role key
     bool headers_needed = false;      // role headers or header is among the columns
     bool keeps_records = false;       // each record as it came beside its rows (rows::origins)
+    // Where schemas are asked for; null: no format needs them, or the server has no registry.
+    std::shared_ptr<registry::client> schemas;
     bool server_encoding_utf8 = true; // false: every text travels pending, to be converted
 };
 

@@ -155,6 +155,17 @@ bool append_decimal(std::string& out, std::string_view big_endian, std::int32_t 
     return append_magnitude(out, magnitude, true, scale);
 }
 
+void append_bits(std::string& out, std::string_view bytes, std::int32_t length)
+{
+    constexpr std::size_t most_more = 1024; // bits that no byte was written for
+    const std::size_t there = bytes.size() * 8;
+    std::size_t n = length > 0 ? static_cast<std::size_t>(length) : there;
+    if (n > there + most_more)
+        n = there;
+    for (std::size_t i = n; i-- > 0;)
+        out += i < there && (bytes[i / 8] >> (i % 8) & 1) ? '1' : '0';
+}
+
 outcome typed_values::refuse_utf8()
 {
     return convert().refuse("22021", "invalid byte sequence for encoding \"UTF8\"");

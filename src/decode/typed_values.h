@@ -53,6 +53,10 @@ bool append_decimal(std::string& out, std::string_view big_endian, std::int32_t 
 bool append_magnitude(std::string& out, std::string_view big_endian, bool negative,
                       std::int64_t scale);
 
+// A bit string: length bits (0: all), the least significant byte first, as text with the most
+// significant bit first.
+void append_bits(std::string& out, std::string_view bytes, std::int32_t length);
+
 // Makes cells. Used by one thread; keeps buffers.
 class typed_values {
   public:

@@ -6,7 +6,7 @@
 #include "ingest/client_handle.h"
 #include "ingest/feed_impl.h"
 #include "ingest/ticket.h"
-#include "kafka/living.h"
+#include "base/living.h"
 #include "kafka/metadata.h"
 #include "kafka/offsets.h"
 
@@ -195,7 +195,7 @@ try {
 
 int hub::living_threads() noexcept
 {
-    return kafka::living::count();
+    return living::count();
 }
 
 } // namespace ke::ingest

@@ -112,10 +112,11 @@ struct chunk {
 // server's thread; destroying it stops the reading (on the lane, not here), frees its chunks, those
 // not given back too, and returns at once. May outlive its hub: then nothing more comes.
 //
-// After a fault of kind broker_unreachable, authentication, authorization or topic_missing the reading
-// goes on by itself once it can; such a one is told once, and again only after something came in
-// between. Every other kind ends its partition (without a topic: all of the lane's): nothing of it is
-// delivered behind the fault, so that nothing is skipped; read on by a new feed from the position.
+// After a fault of kind broker_unreachable, authentication, authorization, topic_missing,
+// registry_unreachable or registry_refused the reading goes on by itself once it can; such a one is
+// told once, and again only after something came in between. Every other kind ends its partition
+// (without a topic: all of the lane's): nothing of it is delivered behind the fault, so that nothing
+// is skipped; read on by a new feed from the position.
 class feed {
   public:
     virtual ~feed() = default;

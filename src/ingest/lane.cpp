@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "kafka/living.h"
+#include "base/living.h"
 
 #include "base/no_backend.h"
 
@@ -13,7 +13,7 @@ result<std::shared_ptr<lane>> lane::start(std::shared_ptr<kafka::client> of, boo
 {
     std::shared_ptr<lane> made(new lane(std::move(of), serves_events));
     made->waker_ = std::make_unique<kafka::waker>(made->of_);
-    if (!kafka::start_detached("kafka lane " + std::to_string(number), [made] { made->run(); }))
+    if (!start_detached("kafka lane " + std::to_string(number), [made] { made->run(); }))
         return fault{.kind = fault_kind::out_of_memory, .message = "could not start a thread"};
     return made;
 }
@@ -58,7 +58,7 @@ void lane::take_orders()
     for (std::shared_ptr<pipe>& p : orders) {
         if (p->is_shut())
             continue;
-        p->open(of_, bell_.fd());
+        p->open(of_, bell_.fd(), weak_from_this());
         pipes_.push_back(std::move(p));
     }
     if (gone != 0 || !orders.empty())

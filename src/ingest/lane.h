@@ -15,10 +15,11 @@
 #include "ingest/pipe.h"
 #include "kafka/client.h"
 #include "kafka/waker.h"
+#include "registry/client.h"
 
 namespace ke::ingest {
 
-class lane {
+class lane final : public registry::listener, public std::enable_shared_from_this<lane> {
   public:
     // serves_events: nobody else serves what the client tells by itself (kafka/client.h).
     static result<std::shared_ptr<lane>> start(std::shared_ptr<kafka::client>, bool serves_events,
@@ -26,8 +27,8 @@ class lane {
 
     // Begins to read; pipes shut before are closed first. Throws std::bad_alloc.
     void open(std::shared_ptr<pipe>);
-    // A pipe was shut, or has room again.
-    void call() noexcept;
+    // Any thread. A pipe was shut, or has room again, or a schema has come.
+    void call() noexcept override;
     void halt() noexcept;
 
   private:

@@ -33,7 +33,12 @@ pipe::pipe(std::shared_ptr<const feed_spec> spec, std::vector<std::size_t> numbe
 {
     for (std::size_t n : numbers) {
         const start_at& s = spec_->partitions[n];
-        stretches_.push_back({s.topic, s.partition, s.next.value, s.end.value});
+        stretch of{};
+        of.topic = s.topic;
+        of.partition = s.partition;
+        of.next = s.next.value;
+        of.end = s.end.value;
+        stretches_.push_back(std::move(of));
     }
     last_words_ = std::make_unique<slab>(0);
     last_words_->faults.reserve(1);
@@ -70,8 +75,10 @@ bool pipe::can_go_on() noexcept
 
 // --------------------------------------------------------------------- lane's thread
 
-void pipe::open(std::shared_ptr<kafka::client> of, int event_fd) noexcept
+void pipe::open(std::shared_ptr<kafka::client> of, int event_fd,
+                std::weak_ptr<registry::listener> who) noexcept
 {
+    who_ = std::move(who);
     try {
         slabs_.reserve(most_chunks);
         queue_ = std::make_unique<kafka::fetch_queue>(std::move(of), event_fd);
@@ -135,6 +142,10 @@ bool pipe::fill()
     bool dry = false;
     while (!dry && !full()) {
         if (at_ == arrivals_.size()) {
+            if (parked_ > 0)
+                look_at_parked();
+            if (full()) // with a complaint
+                break;
             take_more();
             dry = arrivals_.empty();
         }

@@ -8,6 +8,11 @@
 // can be, so a push never fails. Back-pressure is the feed's ring_bytes and nothing else: a pipe whose
 // feed has too much waiting takes nothing from its own queue, and no other feed notices.
 //
+// A record whose schema is on its way (record_decoder::prepare) parks its partition: the library stops
+// fetching it, the record is kept as a copy to ask with, and once the schema has come the partition is
+// fetched again from there. The others of the pipe go on. Only while nothing taken is left to handle is a
+// partition started again, so that no record of before is met behind the one that waits.
+//
 // Why no wake-up is lost: a lane that finds no room sets `stalled` and looks for room once more; the
 // server's thread takes, then looks at `stalled`. Both are read-modify-writes or loads in one total
 // order, so one of the two sees the other.
@@ -56,7 +61,9 @@ class pipe {
     bool is_shut() const noexcept { return shut_.load(); }
 
     // --- lane's thread ---
-    void open(std::shared_ptr<kafka::client>, int event_fd) noexcept;
+    // who is called when a schema has come.
+    void open(std::shared_ptr<kafka::client>, int event_fd,
+              std::weak_ptr<registry::listener> who) noexcept;
     // Takes, decodes and pushes one chunk's worth; false: nothing can be done at the moment.
     bool turn() noexcept;
     // Stops reading; frees the chunks if the feed has shut the pipe.
@@ -74,7 +81,10 @@ class pipe {
     void take_more();
     void expect();
     void handle(std::size_t i);
-    void decode(stretch&, std::size_t i, const kafka::arrival&);
+    bool decode(stretch&, std::size_t i, const kafka::arrival&);
+    void park(stretch&, const decode::record&, std::shared_ptr<const fault> trouble);
+    void look_at_parked();
+    void complain(stretch&, fault);
     void reached(stretch&, const kafka::arrival&);
     void failed(stretch&, std::size_t i);
     void finish(stretch&);
@@ -116,6 +126,8 @@ class pipe {
     bool under_load_ = false;
     std::int64_t stalled_at_ = 0; // ns, monotonic: when the room ran out; 0: there is some
     std::int64_t dry_at_ = 0;     // when the queue ran out before the log's end; 0: it did not
+    std::weak_ptr<registry::listener> who_;
+    std::uint32_t parked_ = 0; // partitions that wait for a schema
     // Told to the gauge once filling_ is in the ring:
     int finished_ = 0; // partitions that reached their end
     int settled_ = 0;  // partitions that reached the end of the log

@@ -22,6 +22,16 @@ struct pipe::slab : chunk {
     }
 };
 
+// A record that waits for its schema, as long as its partition is parked.
+struct kept_record {
+    std::string key, value;
+    std::vector<std::pair<std::string, std::string>> header_texts;
+    std::vector<decode::header> headers;
+    decode::record record;
+
+    explicit kept_record(const decode::record&);
+};
+
 // One partition.   reading -> done (its end was reached) | dead (a fault ended it)
 struct pipe::stretch {
     topic_number topic;
@@ -33,6 +43,7 @@ struct pipe::stretch {
     bool behind = true;
     fault_kind told{};      // the failure told last...
     bool failing = false;   // ... and nothing came since
+    std::unique_ptr<kept_record> parked; // waits for its schema, at next; null: does not wait
     std::uint32_t serial = 0; // of the chunk that holds its advance
     std::uint32_t advance_at = 0;
 };

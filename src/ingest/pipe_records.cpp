@@ -49,20 +49,21 @@ void pipe::handle(std::size_t i)
     if (a.what == kafka::arrival::kind::stray)
         return;
     stretch& s = stretches_[a.slot];
-    if (s.done || s.dead)
+    if (s.done || s.dead || s.parked)
         return;
     switch (a.what) {
     case kafka::arrival::kind::record:
         // The library may begin earlier in a compressed batch than it was asked to.
         if (a.offset.value < s.next)
             return;
-        s.failing = false;
         if (s.end >= 0 && a.offset.value >= s.end) {
             finish(s);
             return;
         }
         mark_behind(s, true);
-        decode(s, i, a);
+        if (!decode(s, i, a))
+            return;
+        s.failing = false;
         s.next = a.offset.value + 1;
         if (s.end >= 0 && s.next >= s.end)
             finish(s);
@@ -79,7 +80,8 @@ void pipe::handle(std::size_t i)
     }
 }
 
-void pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
+// False: it waits for its schema.
+bool pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
 {
     record_headers headers(*queue_, i, header_views_, headers_);
     headers_.clear();
@@ -98,6 +100,11 @@ void pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
                      .value = a.value,
                      .headers = headers_,
                      .more = &headers};
+    std::shared_ptr<const fault> trouble;
+    if (decoder_->may_wait() && !decoder_->prepare(r, who_, trouble)) {
+        park(s, r, std::move(trouble));
+        return false;
+    }
     decode::rows& rows = filling_->rows;
     std::uint32_t had_rows = rows.row_count();
     const std::size_t had_messages = rows.messages.size(), had_rejects = rows.rejects.size(),
@@ -118,6 +125,69 @@ void pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
         rows.origins.resize(had_origins);
         throw;
     }
+    return true;
+}
+
+kept_record::kept_record(const decode::record& r)
+    : key(r.key.view()), value(r.value.view()), record(r)
+{
+    for (const decode::header& h : r.headers)
+        header_texts.emplace_back(h.name, h.value.view());
+    for (std::size_t i = 0; i < header_texts.size(); ++i) {
+        const bool null = r.headers[i].value.absent();
+        headers.push_back({header_texts[i].first,
+                           null ? bytes() : bytes(std::string_view(header_texts[i].second))});
+    }
+    record.key = r.key.absent() ? bytes() : bytes(std::string_view(key));
+    record.value = r.value.absent() ? bytes() : bytes(std::string_view(value));
+    record.headers = headers;
+    record.more = nullptr;
+}
+
+void pipe::park(stretch& s, const decode::record& r, std::shared_ptr<const fault> trouble)
+{
+    s.parked = std::make_unique<kept_record>(r);
+    ++parked_;
+    queue_->stop(static_cast<std::uint32_t>(&s - stretches_.data()));
+    if (trouble)
+        complain(s, *trouble);
+}
+
+// Asks again for what parked partitions wait for; those that have it are fetched again.
+void pipe::look_at_parked()
+{
+    for (std::uint32_t slot = 0; slot < stretches_.size(); ++slot) {
+        stretch& s = stretches_[slot];
+        std::shared_ptr<const fault> trouble;
+        if (!s.parked)
+            continue;
+        if (!decoder_->prepare(s.parked->record, who_, trouble)) {
+            if (trouble)
+                complain(s, *trouble);
+            continue;
+        }
+        s.parked.reset();
+        --parked_;
+        auto started = queue_->start(slot, spec_->topics[s.topic.value], s.partition,
+                                     message_offset(s.next));
+        if (!started) {
+            s.dead = true;
+            mark_behind(s, false);
+            filling_->faults.push_back(std::move(started.error()));
+        }
+    }
+}
+
+// Once, and again only after something came or it is another trouble.
+void pipe::complain(stretch& s, fault f)
+{
+    if (s.failing && s.told == f.kind)
+        return;
+    s.failing = true;
+    s.told = f.kind;
+    f.topic = spec_->topics[s.topic.value];
+    f.partition = s.partition.value;
+    filling_->faults.push_back(std::move(f));
 }
 
 // The end of the log, as far as it may be read: past control records and aborted transactions.

@@ -18,7 +18,7 @@
 
 #include "base/result.h"
 #include "kafka/answers.h"
-#include "kafka/living.h"
+#include "base/living.h"
 
 struct rd_kafka_s;
 struct rd_kafka_queue_s;

@@ -10,6 +10,8 @@ extern "C" {
 #include <unistd.h>
 #include <vector>
 
+#include "registry/client.h"
+
 namespace ke::pg {
 
 namespace {
@@ -55,6 +57,7 @@ void halt_hubs(int, Datum)
 void note_exit(int code, Datum)
 {
     exit_code = code;
+    registry::client::halt_all();
     std::atexit(leave_threads_behind);
 }
 

@@ -23,7 +23,8 @@ fate failure(const trouble& t)
 bool goes_on_by_itself(fault_kind kind)
 {
     return kind == fault_kind::broker_unreachable || kind == fault_kind::authentication ||
-           kind == fault_kind::authorization || kind == fault_kind::topic_missing;
+           kind == fault_kind::authorization || kind == fault_kind::topic_missing ||
+           kind == fault_kind::registry_unreachable || kind == fault_kind::registry_refused;
 }
 
 } // namespace

@@ -194,7 +194,8 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
     };
     if (auto t = in_work([&] {
             f->columns = columns_for(
-                s.table.relid, std::vector<int>(attributes.begin(), attributes.end()), keeps);
+                s.table.relid, views.front()->is.owner,
+                std::vector<int>(attributes.begin(), attributes.end()), keeps);
         })) {
         later(t->message);
         return;

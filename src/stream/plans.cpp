@@ -213,7 +213,7 @@ void want_attributes(served_view& v, const topic::batch& rows)
     v.plan.generation = -1;
 }
 
-topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attributes,
+topic::decode_columns columns_for(Oid topic_table, Oid owner, const std::vector<int>& attributes,
                                   bool keeps_records)
 {
     Bitmapset* set = pg::call([&] {
@@ -222,7 +222,7 @@ topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attri
             all = bms_add_member(all, a);
         return all;
     });
-    return topic::make_decode_columns(topic_table, set, keeps_records);
+    return topic::make_decode_columns(topic_table, owner, set, keeps_records);
 }
 
 std::int64_t run_plan(served_view& v, topic::batch& rows)

@@ -61,7 +61,7 @@ void rebuilding::plan()
             topic::batch_in_force scope(&planned_for);
             plan_view(view_);
         }
-        view_.plan.columns = columns_for(view_.is.topic_table, view_.plan.attributes,
+        view_.plan.columns = columns_for(view_.is.topic_table, view_.is.owner, view_.plan.attributes,
                                          view_.is.options.on_error == "dead_letter");
         share_.rows.columns = &view_.plan.columns;
         replay nothing{view_, share_.rows};

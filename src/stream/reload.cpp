@@ -45,8 +45,8 @@ bool same_view(const registered_view& a, const registered_view& b)
 bool same_table(const topic::topic_table& a, const topic::topic_table& b)
 {
     return a.relid == b.relid && a.server == b.server && a.connection == b.connection &&
-           a.topics == b.topics && a.pattern == b.pattern && a.partitions == b.partitions &&
-           a.connect_timeout_ms == b.connect_timeout_ms;
+           a.registry == b.registry && a.topics == b.topics && a.pattern == b.pattern &&
+           a.partitions == b.partitions && a.connect_timeout_ms == b.connect_timeout_ms;
 }
 
 } // namespace

@@ -5,6 +5,7 @@
 //
 // Session's thread. The conditions run as the view's owner, security-restricted, and so does the plan.
 #include "stream/ddl.h"
+#include "topic/schemas.h"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -174,7 +175,7 @@ retrying::retrying(registered_view is)
     topic::batch planned_for; // no broker is asked for estimates
     topic::batch_in_force scope(&planned_for);
     plan_view(view_);
-    view_.plan.columns = columns_for(v.topic_table, view_.plan.attributes);
+    view_.plan.columns = columns_for(v.topic_table, v.owner, view_.plan.attributes);
 }
 
 void retrying::decode(const letters& page, topic::batch& rows, ingest::chunk& chunk)
@@ -199,6 +200,7 @@ void retrying::decode(const letters& page, topic::batch& rows, ingest::chunk& ch
         r.key = l.key;
         r.value = l.value;
         r.headers = headers;
+        topic::await_schemas(*decoder, r);
         decoder->decode(r, chunk.rows);
     }
 }

@@ -259,7 +259,7 @@ std::int64_t run_plan(served_view&, topic::batch& rows);
 void check_usage(Oid server, Oid owner);
 void free_plan(kept_plan&);
 // What to decode for a set of attributes (as kept_plan holds them).
-topic::decode_columns columns_for(Oid topic_table, const std::vector<int>& attributes,
+topic::decode_columns columns_for(Oid topic_table, Oid owner, const std::vector<int>& attributes,
                                   bool keeps_records = false);
 
 // ---- positions (positions.cpp). Inside a transaction.

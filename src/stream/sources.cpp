@@ -202,7 +202,7 @@ void worker::prepare(served_view& v)
             check_target(v.is);
             read_positions({&v});
             plan_view(v);
-            v.plan.columns = columns_for(v.is.topic_table, v.plan.attributes);
+            v.plan.columns = columns_for(v.is.topic_table, v.is.owner, v.plan.attributes);
             check_usage(v.from->table.server, v.is.owner);
             nothing.topic_table = v.is.topic_table;
             nothing.columns = &v.plan.columns;

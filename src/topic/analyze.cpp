@@ -58,7 +58,7 @@ std::unique_ptr<sampler> open(Oid relid, int rows)
     Bitmapset* all = pg::call([] {
         return bms_make_singleton(0 - FirstLowInvalidHeapAttributeNumber); // the whole row
     });
-    s->columns = make_decode_columns(relid, all);
+    s->columns = make_decode_columns(relid, GetUserId(), all);
     const auto ends = s->shared.ends(s->to, s->table);
     remember(relid, ends);
     std::vector<partition_ranges> ranges;

@@ -82,7 +82,7 @@ line open_line(MemoryContext context, const connection& c)
 
 line open_line(MemoryContext context, const topic_table& t)
 {
-    return open_line(context, connection{t.server, t.connection, t.connect_timeout_ms});
+    return open_line(context, connection{t.server, t.connection, t.registry, t.connect_timeout_ms});
 }
 
 void fail(const line& l, fault f)

@@ -10,6 +10,8 @@ extern "C" {
 }
 
 #include "pg/guard.h"
+#include "pg/hubs.h"
+#include "registry/client.h"
 #include "topic/columns.h"
 
 namespace ke::topic {
@@ -57,7 +59,28 @@ void note_needs(decode::row_plan& plan, const decode::column& c)
 
 } // namespace
 
-decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes, bool keeps_records)
+namespace {
+
+// The client of the server's schema registry, where a format may ask one; else null.
+std::shared_ptr<registry::client> registry_of(Oid relid, Oid user, const decode::row_plan& plan)
+{
+    bool asks = false;
+    for (const std::string& name : {plan.format, plan.key_format})
+        if (const decode::format_row* f = decode::find_format(name))
+            asks = asks || f->asks_registry;
+    if (!asks)
+        return nullptr;
+    const registry::settings where = load_topic_table(relid, user).registry;
+    if (where.urls.empty())
+        return nullptr;
+    pg::call([] { pg::expect_threads(); });
+    return registry::client::of(where);
+}
+
+} // namespace
+
+decode_columns make_decode_columns(Oid relid, Oid user, const Bitmapset* attributes,
+                                   bool keeps_records)
 {
     topic_columns t = read_columns(relid);
     check_columns(t); // an option may have changed since the columns were declared
@@ -86,9 +109,10 @@ decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes, bool 
         result.cell_of_attribute[c.number - 1] = static_cast<int>(plan->columns.size());
         plan->columns.push_back(std::move(c.column));
     }
+    plan->schemas = registry_of(relid, user, *plan);
     for (const std::string& name : {plan->format, plan->key_format})
         if (const decode::format_row* f = decode::find_format(name))
-            plan->headers_needed |= f->needs_headers;
+            plan->headers_needed |= f->needs_headers || (f->asks_registry && plan->schemas);
     result.plan = std::move(plan);
     return result;
 }

@@ -20,6 +20,7 @@ extern "C" {
 #include "pg/guard.h"
 #include "topic/given_headers.h"
 #include "topic/scan.h"
+#include "topic/schemas.h"
 
 namespace ke::topic {
 
@@ -78,7 +79,8 @@ decoded* decode_record(Oid relid, const given_record& given)
     Bitmapset* all =
         pg::call([] { return bms_make_singleton(0 - FirstLowInvalidHeapAttributeNumber); });
     decoded* d =
-        pg::adopt(CurrentMemoryContext, std::make_unique<decoded>(make_decode_columns(relid, all)));
+        pg::adopt(CurrentMemoryContext, std::make_unique<decoded>(
+                                                     make_decode_columns(relid, GetUserId(), all)));
     auto decoder = pg::check(decode::record_decoder::make(d->columns.plan));
     std::vector<decode::header> headers;
     for (int i = 0; i < given.headers.count; ++i)
@@ -87,6 +89,7 @@ decoded* decode_record(Oid relid, const given_record& given)
     record.key = given.key;
     record.value = given.value;
     record.headers = headers;
+    await_schemas(*decoder, record);
     decoder->decode(record, d->chunk.rows);
     forget_place(d->columns);
     return d;

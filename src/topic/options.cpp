@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "decode/decoder.h"
+#include "pg/errors.h"
+#include "pg/guard.h"
 #include "topic/columns.h"
 #include "topic/values.h"
 
@@ -80,6 +82,49 @@ void check_addresses(std::string_view n, const std::string& v)
     }
 }
 
+// The login belongs in the user mapping, so none may stand in the address.
+void check_registry(std::string_view n, const std::string& v)
+{
+    constexpr const char* hint = "Give http://host:port or https://host:port, or several by comma.";
+    if (v.find('@') != v.npos)
+        // The value may hold a password.
+        throw pg::fault_error({.kind = fault_kind::refused_option,
+                               .message = "option \"" + std::string(n) + "\" holds a login",
+                               .hint = "Use schema_registry_username and schema_registry_password in "
+                                       "the user mapping."});
+    for (const std::string& url : read_urls(v)) {
+        const std::size_t scheme = url.starts_with("http://")    ? 7
+                                   : url.starts_with("https://") ? 8
+                                                                 : 0;
+        const bool odd = url.find_first_of(" \t\r\n\"<>?#\\") != url.npos;
+        if (scheme == 0 || url.size() == scheme || url[scheme] == '/' || odd)
+            refuse_value(n, v, hint);
+    }
+    if (read_urls(v).empty())
+        refuse_value(n, v, hint);
+}
+
+void check_file(std::string_view n, const std::string& v)
+{
+    if (!v.starts_with('/'))
+        refuse_value(n, v, "Give an absolute path.");
+}
+
+// They go into a header's line. The value is not shown.
+void check_secret(std::string_view n, const std::string& v)
+{
+    if (v.find_first_of("\r\n") != v.npos)
+        throw pg::fault_error({.kind = fault_kind::refused_option,
+                               .message = "option \"" + std::string(n) + "\" holds a line end"});
+}
+
+void check_username(std::string_view n, const std::string& v)
+{
+    check_secret(n, v);
+    if (v.find(':') != v.npos)
+        refuse_value(n, v, "A name has no colon.");
+}
+
 void check_format(std::string_view n, const std::string& v)
 {
     if (decode::find_format(v))
@@ -109,6 +154,27 @@ const option_row table[] = {
      check_addresses},
     {"connect_timeout", place::server, "time", "10s",
      "How long a statement waits for a broker that does not answer.", check_timeout},
+    {"schema_registry_url", place::server, "list of URLs", "",
+     "Where a schema registry answers; several are tried in turn.", check_registry},
+    {"schema_registry_timeout", place::server, "time", "5s",
+     "How long a request to it may take, and how long a schema that it does not know is asked for.",
+     check_timeout},
+    {"schema_registry_ssl_ca_pem", place::server, "PEM", "",
+     "Certificates of the authorities that its certificate is checked by; else the system's.", nullptr},
+    {"schema_registry_ssl_ca_location", place::server, "file", "", "The same in a file. Superusers.",
+     check_file, option_access::superuser},
+
+    {"schema_registry_username", place::user_mapping, "text", "", "Its basic login.", check_username},
+    {"schema_registry_password", place::user_mapping, "text", "", "Its password.", check_secret,
+     option_access::secret},
+    {"schema_registry_token", place::user_mapping, "text", "", "A bearer token, instead.",
+     check_secret, option_access::secret},
+    {"schema_registry_ssl_certificate_pem", place::user_mapping, "PEM", "", "A client's certificate.",
+     nullptr},
+    {"schema_registry_ssl_key_pem", place::user_mapping, "PEM", "", "Its key.", nullptr,
+     option_access::secret},
+    {"schema_registry_ssl_key_password", place::user_mapping, "text", "", "The key's password.",
+     check_secret, option_access::secret},
 
     {"topic", place::table, "list of topics", "", "The topic, or several separated by commas.",
      check_topics},
@@ -183,13 +249,16 @@ bool is_format_option(std::string_view name)
     return false;
 }
 
-const kafka::property_row* secret_in_file(std::string_view name)
+std::string_view secret_in_file(std::string_view name)
 {
     if (!name.ends_with("_file"))
-        return nullptr;
+        return {};
     name.remove_suffix(5);
     const kafka::property_row* p = kafka::find_property(name);
-    return p && p->who == kafka::access::secret ? p : nullptr;
+    const option_row* ours = find_option_row(name, place::user_mapping);
+    const bool secret = (p && p->who == kafka::access::secret) ||
+                        (ours && ours->who == option_access::secret);
+    return secret ? name : std::string_view();
 }
 
 } // namespace ke::topic

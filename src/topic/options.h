@@ -17,6 +17,10 @@ namespace ke::topic {
 enum class place : std::uint8_t { server, user_mapping, table, column };
 std::string_view name_of(place);
 
+// Who may set an option of our own: a secret belongs in a user mapping; <secret>_file names a file that
+// holds it, for superusers.
+enum class option_access : std::uint8_t { anyone, secret, superuser };
+
 struct option_row {
     std::string_view name;
     place where;
@@ -25,6 +29,7 @@ struct option_row {
     std::string_view help;
     // Throws fault_error on a bad value; null: checked elsewhere.
     void (*check)(std::string_view name, const std::string& value);
+    option_access who = option_access::anyone;
 };
 
 // Our own options; not librdkafka's, not the formats'.
@@ -34,8 +39,9 @@ const option_row* find_option_row(std::string_view name, place);
 // Whether some format has an option of that name (with key_ in front: for the key).
 bool is_format_option(std::string_view name);
 
-// <secret>_file: the secret property whose value stands in a file of the server's host; else null.
-const kafka::property_row* secret_in_file(std::string_view name);
+// <secret>_file: the secret (a property or an option of ours) whose value stands in a file of the
+// server's host, by its option's name; else empty.
+std::string_view secret_in_file(std::string_view name);
 
 // All options of one object, as they would stand after the DDL. Throws fault_error.
 void check_options(place, const option_list&, bool superuser);

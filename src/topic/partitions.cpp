@@ -48,7 +48,7 @@ partition_rows ask_partitions(Oid relid)
         for (const ingest::partition_state& p : t.partitions)
             leaders[{t.topic, p.partition}] = p.leader;
     const auto stable = ask_ends(l, layout);
-    const connection c{table.server, table.connection, table.connect_timeout_ms};
+    const connection c{table.server, table.connection, table.registry, table.connect_timeout_ms};
     const auto high = ask_ends(with_uncommitted_ends(l, c), layout);
     partition_rows found{};
     found.rows = pg::call([&] {

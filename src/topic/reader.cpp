@@ -108,7 +108,8 @@ void reader::account(const ingest::chunk& chunk)
     for (const fault& f : chunk.faults) {
         if (f.kind == fault_kind::offset_out_of_range)
             gaps_.push_back(f);
-        else if (pg::is_transient(f.kind))
+        else if (pg::is_transient(f.kind) && f.kind != fault_kind::registry_unreachable &&
+                 f.kind != fault_kind::registry_refused) // the broker would answer for ever
             last_words_ = f;
         else
             throw pg::fault_error(f);

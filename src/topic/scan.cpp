@@ -31,7 +31,7 @@ void begin_kafka(ForeignScanState* node, scan_state* scan)
     evaluate(scan->pushed, stage::starting, node->ss.ps.ps_ExprContext, scan->values);
     auto kafka = std::make_unique<kafka_scan>(
         estate->es_query_cxt, statement::of(estate), load_topic_table(relid, pg::scan_user(node)),
-        make_decode_columns(relid, scan->plan.attributes), scan->plan);
+        make_decode_columns(relid, pg::scan_user(node), scan->plan.attributes), scan->plan);
     if (!(node->ss.ps.plan->parallel_aware && IsParallelWorker()))
         kafka->ask_ends(scan->pushed); // else the leader has
     scan->kafka = pg::adopt(estate->es_query_cxt, std::move(kafka));

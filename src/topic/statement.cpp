@@ -99,7 +99,7 @@ statement& statement::of(EState* estate)
 line statement::open_line(MemoryContext context, const topic_table& table)
 {
     return make_line(context, hub_.get(),
-                     {table.server, table.connection, table.connect_timeout_ms});
+                     {table.server, table.connection, table.registry, table.connect_timeout_ms});
 }
 
 void statement::note_layout(const line& l, const ingest::layout& layout)

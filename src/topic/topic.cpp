@@ -101,10 +101,39 @@ void put(ingest::properties& list, std::string_view name, std::string value)
 void add_properties(ingest::properties& list, const option_list& options)
 {
     for (const auto& [name, value] : options) {
-        if (const kafka::property_row* p = secret_in_file(name))
-            put(list, p->name, read_secret(name, value));
-        else if (const kafka::property_row* p = kafka::find_property(name))
+        if (const std::string_view secret = secret_in_file(name); !secret.empty()) {
+            if (const kafka::property_row* p = kafka::find_property(secret))
+                put(list, p->name, read_secret(name, value));
+        } else if (const kafka::property_row* p = kafka::find_property(name))
             put(list, p->name, value);
+    }
+}
+
+// What options of the server and the mapping say of the schema registry.
+void add_registry(registry::settings& to, const option_list& options)
+{
+    const std::pair<std::string_view, std::string*> texts[] = {
+        {"schema_registry_ssl_ca_pem", &to.ca_pem},
+        {"schema_registry_ssl_ca_location", &to.ca_location},
+        {"schema_registry_username", &to.username},
+        {"schema_registry_password", &to.password},
+        {"schema_registry_token", &to.token},
+        {"schema_registry_ssl_certificate_pem", &to.certificate_pem},
+        {"schema_registry_ssl_key_pem", &to.key_pem},
+        {"schema_registry_ssl_key_password", &to.key_password},
+    };
+    for (const auto& [name, value] : options) {
+        const std::string_view secret = secret_in_file(name);
+        for (const auto& [option, member] : texts) {
+            if (option == name)
+                *member = value;
+            else if (option == secret)
+                *member = read_secret(name, value);
+        }
+        if (name == "schema_registry_url")
+            to.urls = read_urls(value);
+        else if (name == "schema_registry_timeout")
+            to.timeout_ms = read_duration(name, value, 1000, 3600000000) / 1000;
     }
 }
 
@@ -155,6 +184,8 @@ connection load_connection(Oid server, Oid userid)
     const option_list options = to_options(lists.server);
     add_properties(c.properties, options);
     add_properties(c.properties, to_options(lists.mapping));
+    add_registry(c.registry, options);
+    add_registry(c.registry, to_options(lists.mapping));
     std::sort(c.properties.begin(), c.properties.end()); // equal ones share a client
     if (const std::string* timeout = find_option(options, "connect_timeout"))
         c.connect_timeout_ms =
@@ -178,6 +209,7 @@ topic_table load_topic_table(Oid relid, Oid userid)
     t.relid = relid;
     t.server = found.server;
     t.connection = std::move(c.properties);
+    t.registry = std::move(c.registry);
     t.connect_timeout_ms = c.connect_timeout_ms;
     t.consumers = 1;
     read_table_options(t, to_options(found.options));

@@ -17,6 +17,7 @@ extern "C" {
 
 #include "decode/plan.h"
 #include "ingest/hub.h"
+#include "registry/settings.h"
 
 namespace ke::topic {
 
@@ -29,6 +30,7 @@ struct topic_table {
     std::string pattern;             // option topic_pattern
     std::vector<std::pair<int, int>> partitions; // option partitions, inclusive ranges; empty: all
     int consumers = 1;
+    registry::settings registry; // likewise
     int connect_timeout_ms = 10000;
     // Defaults for views: start, on_gap, on_error, batch_rows, batch_bytes, flush_interval, as given.
     std::vector<std::pair<std::string, std::string>> view_defaults;
@@ -38,6 +40,7 @@ struct topic_table {
 struct connection {
     Oid server = InvalidOid;
     ingest::properties properties; // sorted by name
+    registry::settings registry;
     int connect_timeout_ms = 10000;
 };
 
@@ -60,8 +63,9 @@ struct decode_columns {
 
 // attributes: attribute numbers offset by FirstLowInvalidHeapAttributeNumber (as pull_varattnos
 // does); the whole-row attribute means all. Throws pg_error, fault_error.
-// keeps_records: as row_plan has it.
-decode_columns make_decode_columns(Oid relid, const Bitmapset* attributes,
+// user: whose login is taken to the schema registry, where a format asks one. keeps_records: as row_plan
+// has it.
+decode_columns make_decode_columns(Oid relid, Oid user, const Bitmapset* attributes,
                                    bool keeps_records = false);
 
 // A scan of a topic table says in its plan what it reads: the first element of its fdw_private is

@@ -99,7 +99,8 @@ const option_row* home_of(std::string_view name)
     const std::vector<std::string> near = kafka::near_names(name, known);
     std::string hint;
     if (const option_row* home = home_of(name))
-        hint = "It is an option of a " + std::string(name_of(home->where)) + ".";
+        hint = std::string(home->who == option_access::secret ? "It is a secret and" : "It") +
+               " is an option of a " + std::string(name_of(home->where)) + ".";
     else if (!near.empty())
         hint = "Perhaps you meant: " + joined(near) + ".";
     else if (takes_properties)
@@ -158,6 +159,21 @@ void check_secret_file(const option_list& all, const std::string& name, const st
                "");
 }
 
+// Our own options that not everybody may set.
+void check_access(const option_list& all, const option_row& row, bool superuser)
+{
+    if (row.who == option_access::superuser && !superuser)
+        refuse(fault_kind::not_permitted,
+               "only superusers may set option " + quoted(row.name) +
+                   ", or change other options beside it",
+               "It reads a file of the server's host.", "");
+    const std::string in_file = std::string(row.name) + "_file";
+    if (row.who == option_access::secret && find_option(all, in_file))
+        refuse(fault_kind::refused_option,
+               "options " + quoted(row.name) + " and " + quoted(in_file) + " exclude each other", "",
+               "");
+}
+
 // A property by the name that options use; null: no such property, or dots in the name.
 const property_row* property_of(const std::string& name)
 {
@@ -167,7 +183,7 @@ const property_row* property_of(const std::string& name)
 void check_connection_option(place where, const option_list& all, const std::string& name,
                              const std::string& value, bool superuser)
 {
-    const property_row* secret = secret_in_file(name);
+    const bool secret = !secret_in_file(name).empty();
     if (secret && where == place::user_mapping)
         check_secret_file(all, name, value, superuser);
     else if (secret)
@@ -211,7 +227,7 @@ void check_formats(const option_list& all)
 void refuse_property_here(place where, const std::string& name)
 {
     const property_row* p = property_of(name);
-    const bool secret = (p && p->who == access::secret) || secret_in_file(name);
+    const bool secret = (p && p->who == access::secret) || !secret_in_file(name).empty();
     if (!p && !secret)
         return;
     refuse(fault_kind::refused_option,
@@ -285,9 +301,11 @@ void check_options(place where, const option_list& all, bool superuser)
 {
     for (const auto& [name, value] : all) {
         const option_row* row = find_option_row(name, where);
-        if (row && row->check)
-            row->check(name, value);
-        else if (where == place::server || where == place::user_mapping)
+        if (row) {
+            check_access(all, *row, superuser);
+            if (row->check)
+                row->check(name, value);
+        } else if (where == place::server || where == place::user_mapping)
             check_connection_option(where, all, name, value, superuser);
         else if (where == place::table && is_format_option(name))
             check_format_option(all, name);

@@ -108,6 +108,22 @@ std::int64_t read_size(std::string_view name, const std::string& value, std::int
     return static_cast<std::int64_t>(*size);
 }
 
+std::vector<std::string> read_urls(const std::string& value)
+{
+    std::vector<std::string> urls;
+    for (std::size_t from = 0; from <= value.size();) {
+        const std::size_t comma = std::min(value.find(',', from), value.size());
+        std::string url = value.substr(from, comma - from);
+        url.erase(0, url.find_first_not_of(' '));
+        while (url.ends_with(' ') || url.ends_with('/'))
+            url.pop_back();
+        if (!url.empty())
+            urls.push_back(std::move(url));
+        from = comma + 1;
+    }
+    return urls;
+}
+
 bool read_boolean(std::string_view name, const std::string& value)
 {
     bool answer;

@@ -34,6 +34,9 @@ std::int64_t read_duration(std::string_view name, const std::string& value, std:
 // A size with units as in postgresql.conf ('16MB', bare numbers are bytes).
 std::int64_t read_size(std::string_view name, const std::string& value, std::int64_t least);
 
+// 'https://a:8081, https://b:8081': without what is around them and without a slash at the end.
+std::vector<std::string> read_urls(const std::string& value);
+
 bool read_boolean(std::string_view name, const std::string& value);
 
 // value, if it is one of the words.

@@ -50,6 +50,20 @@ constexpr const char* avro_schema_text = R"({"type": "record", "name": "r", "fie
   {"name": "y", "type": {"type": "enum", "name": "n", "symbols": ["x", "y"]}},
   {"name": "z", "type": {"type": "array", "items": "int"}}]})";
 
+// A message f.M with a field of every kind; the fields' names are letters. A FileDescriptorSet.
+constexpr const char* protobuf_set =
+    "Cs8FCgdmLnByb3RvEgFmGh9nb29nbGUvcHJvdG9idWYvdGltZXN0YW1wLnByb3RvGh5nb29nbGUvcHJvdG9idWYv"
+    "ZHVyYXRpb24ucHJvdG8aHGdvb2dsZS9wcm90b2J1Zi9zdHJ1Y3QucHJvdG8aGWdvb2dsZS9wcm90b2J1Zi9hbnku"
+    "cHJvdG8aHmdvb2dsZS9wcm90b2J1Zi93cmFwcGVycy5wcm90byKLBAoBTRIJCgFhGAEgASgIEgkKAWIYAiABKBES"
+    "DQoBYxgDIAEoBToCLTcSCQoBZBgEIAEoBBIJCgFlGAUgASgCEgkKAWYYBiABKAESCQoBZxgHIAEoCRIPCgFoGAgg"
+    "ASgLMgQuZi5NEg8KAWkYCSABKA4yBC5mLkUSCQoBahgKIAEoBxIJCgFrGAsgASgMEicKAWwYDCABKAsyGi5nb29n"
+    "bGUucHJvdG9idWYuVGltZXN0YW1wSAASJgoBbRgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAEicK"
+    "AW4YDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAASJQoBbxgPIAEoCzIaLmdvb2dsZS5wcm90b2J1"
+    "Zi5UaW1lc3RhbXASCQoBcBgQIAEoDBIiCgFxGBEgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIfCgFyGBIg"
+    "ASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIPCgFzGBMgAygLMgQuZi5NEgkKAXoYFCADKAUSFgoBeRgVIAMoCzIL"
+    "LmYuTS5ZRW50cnkSEQoBdxgWIAEoCjIGLmYuTS5XGi4KBllFbnRyeRILCgNrZXkYASABKAkSEwoFdmFsdWUYAiAB"
+    "KAsyBC5mLk06AjgBGg4KAVcSCQoBdhgBIAEoBUIFCgNvbmUqEQoBRRIFCgF4EAASBQoBeRABYgZwcm90bzI=";
+
 std::shared_ptr<const row_plan> make_plan(const char* format, bool errors, bool utf8, bool sole)
 {
     auto plan = std::make_shared<row_plan>();
@@ -58,6 +72,10 @@ std::shared_ptr<const row_plan> make_plan(const char* format, bool errors, bool 
     plan->key_format = plan->format;
     if (name == "avro")
         plan->options.emplace_back("avro_schema", avro_schema_text);
+    if (name == "protobuf") {
+        plan->options.emplace_back("protobuf_descriptor_set", protobuf_set);
+        plan->options.emplace_back("protobuf_message", "f.M");
+    }
     plan->server_encoding_utf8 = utf8;
     std::vector<column>& columns = plan->columns;
     if (sole) {

@@ -1,4 +1,4 @@
-#include "kafka/living.h"
+#include "base/living.h"
 
 #include <atomic>
 
@@ -6,7 +6,7 @@
 
 #include "base/no_backend.h"
 
-namespace ke::kafka {
+namespace ke {
 
 namespace {
 std::atomic<int> alive{0};
@@ -50,4 +50,4 @@ bool start_detached(const std::string& name, std::function<void()> body) noexcep
     }
 }
 
-} // namespace ke::kafka
+} // namespace ke

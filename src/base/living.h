@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-namespace ke::kafka {
+namespace ke {
 
 class living {
   public:
@@ -20,4 +20,4 @@ class living {
 // thread can be had.
 bool start_detached(const std::string& name, std::function<void()> body) noexcept;
 
-} // namespace ke::kafka
+} // namespace ke

@@ -1,0 +1,42 @@
+#include "topic/schemas.h"
+
+#include <atomic>
+#include <memory>
+
+#include "base/doorbell.h"
+#include "pg/errors.h"
+#include "pg/guard.h"
+#include "pg/wait.h"
+#include "registry/client.h"
+
+namespace ke::topic {
+
+namespace {
+
+// A registry that is in trouble says so long before; this is for one that keeps promising.
+constexpr auto most_wait = std::chrono::minutes(10);
+
+struct session final : registry::listener {
+    doorbell bell;
+    void call() noexcept override { bell.ring(); }
+};
+
+} // namespace
+
+void await_schemas(decode::record_decoder& decoder, const decode::record& r)
+{
+    if (!decoder.may_wait())
+        return;
+    auto me = std::make_shared<session>();
+    std::shared_ptr<const fault> trouble;
+    const bool there = pg::wait_until(me->bell, most_wait, [&] {
+        return decoder.prepare(r, me, trouble) || trouble;
+    });
+    if (trouble)
+        throw pg::fault_error(*trouble);
+    if (!there)
+        throw pg::fault_error({.kind = fault_kind::registry_unreachable,
+                               .message = "the schema registry did not answer in time"});
+}
+
+} // namespace ke::topic
