@@ -6,6 +6,8 @@ import os
 from database import Database
 from measure import RECORDS, Case, cpu_seconds
 
+# Records of the group backlog.
+BACKLOG = int(os.environ.get("BENCH_BACKLOG", RECORDS * 20))
 COLUMNS = "id bigint, name text, at timestamptz, amount numeric, note text"
 NAMES = "id, name, at, amount, note"
 
@@ -36,7 +38,7 @@ class Into:
             self.db.execute("SELECT pg_sleep(0.3)")
             self.lanes = n
 
-    def view(self, name, query=None, lanes=1, views=1, target=None, after=None, **options):
+    def view(self, name, query=None, lanes=1, views=1, target=None, after=None, rows=None, **options):
         query = query or f"SELECT {self.names} FROM records"
         names = [f"v{i}" for i in range(views)]
 
@@ -65,7 +67,7 @@ class Into:
             while self.db.rows("SELECT FROM kafka.workers"):
                 pass
 
-        return Case(name, run, prepare, clean, self.rows)
+        return Case(name, run, prepare, clean, rows or self.rows)
 
     def statement(self, name, sql, columns=None, after=None):
         def prepare():
@@ -121,6 +123,28 @@ def load(bench):
         bench.table("load", f"{RECORDS:,} records of 110 bytes, 4 partitions, one worker", cases,
                     ["COPY CSV", "COPY BINARY"])
         into.use_lanes(1)
+
+
+def backlog(bench):
+    """Does the rate hold, and what does it take?"""
+    topic = bench.fill(BACKLOG, 4, record)
+    with Database(bench.cluster) as db:
+        into = Into(bench, db, topic, COLUMNS, NAMES, BACKLOG)
+        into.write_files()
+        cases = into.copies("csv", "binary") + [into.view("view, one lane"), into.view("view, two lanes", lanes=2)]
+        bench.turns(db, cases, turns=1)
+        bench.table("backlog", f"{BACKLOG:,} records of 110 bytes, 4 partitions, one worker", cases,
+                    ["COPY CSV", "COPY BINARY"])
+        into.use_lanes(1)
+        small, queues = BACKLOG // 10, (4, 8, 16, 32, 64)
+        topic = bench.fill(small, 4, record)
+        cases = []
+        for mb in queues:
+            db.topic_table(f"queue{mb}", COLUMNS, bench.broker, topic,
+                           server_options={"queued_max_messages_kbytes": str(mb * 1024)})
+            cases.append(into.view(f"queue of {mb} MB", f"SELECT {NAMES} FROM queue{mb}", rows=small))
+        bench.turns(db, cases, turns=3)
+        bench.table("queues", f"{small:,} records of 110 bytes: what librdkafka may keep waiting", cases)
 
 
 def shapes(bench):

@@ -1,7 +1,9 @@
 """Topics filled once, cases measured in turns, tables written."""
 
+import multiprocessing
 import os
 import statistics
+import threading
 import time
 import uuid
 
@@ -29,6 +31,28 @@ def private_mb(pid):
         return next(int(line.split()[1]) for line in f if line.startswith("RssAnon")) / 1024
 
 
+class Peak:
+    """The most private memory that one of a server's processes has while this lives."""
+
+    def __init__(self, cluster):
+        self.most, self._over = 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, args=[cluster])
+        self._thread.start()
+
+    def _watch(self, cluster):
+        while not self._over.wait(0.05):
+            for pid in cluster.processes():
+                try:
+                    self.most = max(self.most, private_mb(pid))
+                except (OSError, StopIteration):  # it has just ended
+                    pass
+
+    def end(self):
+        self._over.set()
+        self._thread.join()
+        return self.most
+
+
 def median_row(rows):
     """Of each column alone."""
     return [statistics.median(column) for column in zip(*rows)]
@@ -44,16 +68,18 @@ class Case:
         self.rows = rows or RECORDS
         self.seconds, self.cpu, self.memory = [], [], []
 
-    def once(self, keep):
+    def once(self, cluster, keep):
         self.prepare()
+        peak = Peak(cluster)
         begin = time.monotonic()
         pid, used = self.run()
         spent = time.monotonic() - begin
+        most = peak.end()
         if keep:
             self.seconds.append(spent)
             if pid:
                 self.cpu.append(cpu_seconds(pid) - used)
-                self.memory.append(private_mb(pid))
+                self.memory.append(most)
         self.clean()
 
     @property
@@ -68,29 +94,40 @@ class Bench:
     def fill(self, records, partitions, value, **topic):
         """A new topic with value(n) for each of so many records."""
         name = self.broker.create_topic(fresh("bench"), partitions)
-        producer = self.broker.producer(linger_ms=20, batch_num_messages=20000,
-                                        queue_buffering_max_messages=500000, **topic)
-        for n in range(records):
-            while True:
-                try:
-                    producer.produce(name, value(n), partition=n % partitions)
-                    break
-                except BufferError:
-                    producer.poll(0.05)
-        assert producer.flush(300) == 0
+
+        def produce(first, step):
+            producer = self.broker.producer(linger_ms=20, batch_num_messages=20000,
+                                            queue_buffering_max_messages=500000, **topic)
+            for n in range(first, records, step):
+                while True:
+                    try:
+                        producer.produce(name, value(n), partition=n % partitions)
+                        break
+                    except BufferError:
+                        producer.poll(0.05)
+            assert producer.flush(300) == 0
+
+        # Each partition is one process's, so that its records ascend.
+        several = min(2, partitions)
+        fillers = [multiprocessing.get_context("fork").Process(target=produce, args=(k, several)) for k in range(several)]
+        for f in fillers:
+            f.start()
+        for f in fillers:
+            f.join()
+        assert all(f.exitcode == 0 for f in fillers)
         return name
 
-    def turns(self, db, cases):
+    def turns(self, db, cases, turns=TURNS):
         """All cases once, not counted; then every case once in each turn."""
-        for turn in range(TURNS + 1):
+        for turn in range(turns + 1):
             for case in cases:
                 db.execute("CHECKPOINT")
-                case.once(keep=turn > 0)
+                case.once(self.cluster, keep=turn > 0)
 
     def table(self, slug, title, cases, against=()):
         """Prints and writes the table, and draws it; each name in against is a column of ratios."""
         by_name = {c.name: c for c in cases}
-        head = ["case", "seconds (least, most)", "rows/s", "CPU s", "private MB"] + \
+        head = ["case", "seconds (least, most)", "rows/s", "CPU s", "peak MB"] + \
                [f"x {name}" for name in against]
         lines = [[c.name, f"{c.median:.2f} ({min(c.seconds):.2f}, {max(c.seconds):.2f})",
                   f"{c.rows / c.median:,.0f}",

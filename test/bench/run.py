@@ -1,6 +1,7 @@
-"""Figures on a real Kafka: make bench, or run.py [load] [shapes] [merge] [scans] [latency].
+"""Figures on a real Kafka: make bench, or run.py [load] [backlog] [shapes] [merge] [scans] [latency].
 
     load      a million records of 110 bytes into tables of many kinds, beside COPY of the same rows
+    backlog   twenty million records; memory and rate by the size of librdkafka's queue
     shapes    larger records, compressed topics, one partition and many
     merge     aggregates and upserts, beside INSERT ... SELECT ... ON CONFLICT from a plain table
     scans     count(*) of a topic beside librdkafka's bare fetch; INSERT ... SELECT from a topic
@@ -29,7 +30,7 @@ from broker import Kafka  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from measure import Bench  # noqa: E402
 
-GROUPS = {"load": loads.load, "shapes": loads.shapes, "merge": loads.merge, "scans": scans.scans,
+GROUPS = {"load": loads.load, "backlog": loads.backlog, "shapes": loads.shapes, "merge": loads.merge, "scans": scans.scans,
           "latency": latency.latency, "profile": profile_batches.profile}
 
 
