@@ -132,7 +132,7 @@ class rows {
     std::vector<reject> rejects;       // in order of messages
     std::vector<origin> origins;       // one for each message where the plan keeps records, else none
     // For each layout that is wanted, each row's tuple in the arena, or null; made by
-    // the lane or, where that is waited for, by the reader. Empty: not made yet.
+    // the lane when the chunk is full. Empty: there was no memory for them.
     std::vector<std::vector<tuple_head*>> tuples;
 
   private:

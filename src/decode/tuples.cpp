@@ -162,8 +162,6 @@ void make_tuples(const std::vector<tuple_layout>& layouts, rows& of)
     if (of.tuples.size() < layouts.size())
         of.tuples.resize(layouts.size());
     for (std::size_t k = 0; k < layouts.size(); ++k) {
-        if (of.tuples[k].size() == of.row_count())
-            continue;
         of.tuples[k].assign(of.row_count(), nullptr);
         for (std::uint32_t r = 0; r < of.row_count(); ++r)
             of.tuples[k][r] = make_tuple(layouts[k], of.cells(r), of.states(r), of.memory);

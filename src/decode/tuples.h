@@ -61,8 +61,8 @@ struct tuple_body {
 tuple_head* make_tuple(const tuple_layout&, const cell* cells, const cell_state* states,
                        arena& memory);
 
-// The tuples of all rows in each layout, into rows.tuples, unless they are there. Throws std::bad_alloc; a
-// layout then has no tuples at all, or null where they end.
+// The tuples of all rows in each layout, into rows.tuples. Throws std::bad_alloc; a layout then has no
+// tuples at all, or null where they end.
 void make_tuples(const std::vector<tuple_layout>&, rows&);
 
 } // namespace ke::decode

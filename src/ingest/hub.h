@@ -75,9 +75,7 @@ struct feed_spec {
     std::vector<std::string> topics;
     std::vector<start_at> partitions;
     std::shared_ptr<const decode::row_plan> plan;
-    // To be made of each row besides its cells, by the lane where it has the time; where a chunk comes
-    // without, decode::make_tuples is the taker's.
-    std::vector<decode::tuple_layout> tuples;
+    std::vector<decode::tuple_layout> tuples; // to be made of each row besides its cells
     std::uint32_t chunk_rows = 1024; // a chunk ends at either
     std::uint32_t chunk_bytes = 256 * 1024;
     std::uint64_t ring_bytes = 16u << 20; // decoded and not yet taken, over all lanes

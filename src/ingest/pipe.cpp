@@ -53,10 +53,7 @@ pipe::~pipe() = default;
 chunk* pipe::take() noexcept
 {
     slab* c = nullptr;
-    const bool some = ring_.pop(c);
-    if (const bool hungry = ring_.read_available() == 0; hungry != hungry_.load())
-        hungry_.store(hungry);
-    if (!some)
+    if (!ring_.pop(c))
         return nullptr;
     gauge_->waiting_bytes.fetch_sub(c->weight);
     return c;
@@ -276,19 +273,21 @@ void pipe::drop_spare()
     }
 }
 
-// Who has time makes the tuples: a lane that the server's thread waits for leaves them to it.
-void pipe::make_tuples(slab& c)
+// Without memory for them the server's thread makes the rows of the cells.
+void pipe::make_tuples(slab& c) noexcept
 {
     const std::int64_t start = now_ns();
-    decode::make_tuples(spec_->tuples, c.rows);
+    try {
+        decode::make_tuples(spec_->tuples, c.rows);
+    } catch (const std::bad_alloc&) {
+    }
     c.decode_ns += now_ns() - start;
 }
 
 void pipe::push()
 {
     slab* c = filling_;
-    if (!hungry_.load())
-        make_tuples(*c);
+    make_tuples(*c);
     filling_ = nullptr;
     c->weight = c->rows.memory.used() +
                 std::uint64_t{c->rows.row_count()} * c->rows.columns() * 9 +

@@ -95,7 +95,7 @@ class pipe {
     bool room() const;
     bool full() const;
     slab* next_slab();
-    void make_tuples(slab&);
+    void make_tuples(slab&) noexcept;
     void push();
     void die(fault) noexcept;
     void drop_spare();
@@ -106,7 +106,6 @@ class pipe {
     std::uint32_t number_;
     std::atomic<bool> shut_{false};
     std::atomic<bool> stalled_{false};
-    std::atomic<bool> hungry_{true}; // the server's thread took all there was
 
     boost::lockfree::spsc_queue<slab*> ring_;
     boost::lockfree::spsc_queue<slab*> returns_;

@@ -88,7 +88,6 @@ void worker::gather(feed_state& f)
             f.reader->give_back(c);
             continue;
         }
-        make_tuples(f, *c);
         f.messages += static_cast<std::int64_t>(c->rows.messages.size());
         f.rows += c->rows.row_count();
         f.bytes += static_cast<std::int64_t>(c->bytes);
@@ -99,18 +98,6 @@ void worker::gather(feed_state& f)
         s.decode_us += c->decode_ns / 1000;
         s.ring_us += c->ring_ns / 1000;
     }
-}
-
-// Those that the lane has left to us. Without memory for them the executor makes the rows.
-void worker::make_tuples(const feed_state& f, ingest::chunk& c) noexcept
-{
-    const auto began = steady::now();
-    try {
-        decode::make_tuples(f.layouts, c.rows);
-    } catch (const std::bad_alloc&) {
-    }
-    my_statistics().apply_us +=
-        std::chrono::duration_cast<std::chrono::microseconds>(steady::now() - began).count();
 }
 
 // Control records alone: every record below is stored, so that what waits for the position may see

@@ -58,7 +58,6 @@ class worker {
     // batch.cpp: gather, store, finish
     bool serve_feeds();
     void gather(feed_state&);
-    void make_tuples(const feed_state&, ingest::chunk&) noexcept;
     void pass(feed_state&, const ingest::chunk&);
     void look_at_marks(feed_state&, const ingest::chunk&);
     void meet_strangers(feed_state&);
