@@ -110,6 +110,8 @@ def load(bench):
             into.view("view, two lanes", lanes=2),
             into.view("view, primary key (partition, offset)", everything,
                       target=where + ", PRIMARY KEY (_partition, _offset)"),
+            into.statement("COPY BINARY, btree on time", f"COPY copied FROM '{into.file['binary']}' (FORMAT binary)",
+                           after="CREATE INDEX ON copied (at)"),
             into.view("view, btree on time", target=COLUMNS, after="CREATE INDEX ON target (at)"),
             into.view("view, expressions",
                       "SELECT id + 1 AS id, upper(name) AS name, at, amount * 2 AS amount, note FROM records"),
