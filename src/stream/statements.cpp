@@ -5,11 +5,13 @@
 
 extern "C" {
 #include "access/table.h"
+#include "catalog/pg_type.h"
 #include "optimizer/tlist.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/typcache.h"
 }
 
 #include "pg/guard.h"
@@ -26,6 +28,7 @@ struct column {
     const char* target; // quoted
     const char* source; // in the hidden query, quoted
     const char* value;  // source, cast to the target's type where it has another
+    const char* equal;  // of keys that rows are deleted by: t.column = d.column
     bool key;
     merge how; // of groups
     Oid aggregate;
@@ -54,12 +57,58 @@ const char* quoted_column(Oid relid, int number)
     return quote_identifier(get_attname(relid, static_cast<AttrNumber>(number), false));
 }
 
+struct column_type {
+    Oid type; // no domain
+    std::int32_t modifier;
+};
+
+column_type type_of_column(Oid relid, int number)
+{
+    column_type t;
+    Oid collation;
+    get_atttypetypmodcoll(relid, static_cast<AttrNumber>(number), &t.type, &t.modifier, &collation);
+    t.type = getBaseTypeAndTypmod(t.type, &t.modifier);
+    return t;
+}
+
+// What the column will hold, so that keys that become one are seen as one. Types that a cast would cut off
+// have no length here: a value that is too long is an error when it is stored, never another key.
 const char* value_of_type(const char* source, Oid query, int number, Oid target, int attribute)
 {
-    Oid wanted = get_atttype(target, static_cast<AttrNumber>(attribute));
-    if (get_atttype(query, static_cast<AttrNumber>(number)) == wanted)
+    const column_type given = type_of_column(query, number);
+    column_type wanted = type_of_column(target, attribute);
+    const Oid element = get_element_type(wanted.type);
+    switch (OidIsValid(element) ? element : wanted.type) {
+    case BPCHAROID:
+    case VARCHAROID:
+    case BITOID:
+    case VARBITOID:
+        wanted.modifier = -1;
+        break;
+    default:
+        break;
+    }
+    if (given.type == wanted.type && (wanted.modifier < 0 || given.modifier == wanted.modifier))
         return source;
-    return psprintf("CAST(%s AS %s)", source, format_type_be_qualified(wanted));
+    return psprintf("CAST(%s AS %s)", source,
+                    format_type_extended(wanted.type, wanted.modifier,
+                                         FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+}
+
+// t.column = d.column, by the equality that unique indexes and DISTINCT go by, which may stand in any schema.
+const char* equality_of(Oid relid, int number)
+{
+    const Oid type = type_of_column(relid, number).type;
+    const Oid equal = lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
+    if (!OidIsValid(equal))
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+                        errmsg("could not identify an equality operator for type %s",
+                               format_type_be(type))));
+    const char* column = quoted_column(relid, number);
+    StringInfoData s;
+    initStringInfo(&s);
+    generate_operator_clause(&s, psprintf("t.%s", column), type, equal, psprintf("d.%s", column), type);
+    return s.data;
 }
 
 bool groups_by(const Query* q, const TargetEntry* t)
@@ -127,6 +176,9 @@ shape shape_of(const plain_view& v)
     look_at_keys(&s, v.query, key_names(v.key));
     s.arrival = quoted_column(v.query, v.count + 1);
     s.deletes = *v.delete_when ? quoted_column(v.query, v.count + 2) : nullptr;
+    for (int i = 0; s.deletes && i < v.count; i++)
+        if (s.columns[i].key)
+            s.columns[i].equal = equality_of(v.target, v.attributes[i]);
     return s;
 }
 
@@ -197,6 +249,18 @@ char* merge_statement(const shape& s)
                     *order ? " ORDER BY " : "", order, conflict_clause(s, sets));
 }
 
+// The rows of a batch that say what becomes of a key. One that deletes and has none says nothing: it must
+// not stand for others without a key, which are refused.
+const char* rows_of(const shape& s)
+{
+    if (!s.deletes)
+        return s.source;
+    const char* no_key = join(s, which::keys, " OR ", [](const column& c) -> const char* {
+        return psprintf("%s IS NULL", c.value);
+    });
+    return psprintf("(SELECT * FROM %s WHERE %s IS NOT TRUE OR NOT (%s)) r", s.source, s.deletes, no_key);
+}
+
 char* update_statement(const shape& s)
 {
     const char* keys = join(s, which::keys, ", ", value_of);
@@ -204,7 +268,7 @@ char* update_statement(const shape& s)
         return psprintf("%s = excluded.%s", c.target, c.target);
     });
     return psprintf("%s FROM (SELECT DISTINCT ON (%s) * FROM %s ORDER BY %s, %s DESC) x%s %s",
-                    insert_head(s, join(s, which::all, ", ", source_of)), keys, s.source, keys,
+                    insert_head(s, join(s, which::all, ", ", source_of)), keys, rows_of(s), keys,
                     s.arrival, s.deletes ? psprintf(" WHERE %s IS NOT TRUE", s.deletes) : "",
                     conflict_clause(s, sets));
 }
@@ -217,7 +281,7 @@ char* nothing_statement(const shape& s)
     if (s.deletes)
         from = psprintf("(SELECT *, max(%s) FILTER (WHERE %s) OVER (PARTITION BY %s) AS %s FROM %s) x"
                         " WHERE %s IS NOT TRUE AND (x.%s IS NULL OR %s > x.%s)",
-                        s.arrival, s.deletes, keys, quote_identifier("last delete"), s.source, s.deletes,
+                        s.arrival, s.deletes, keys, quote_identifier("last delete"), rows_of(s), s.deletes,
                         quote_identifier("last delete"), s.arrival, quote_identifier("last delete"));
     return psprintf("%s FROM %s ORDER BY %s, %s %s",
                     insert_head(s, join(s, which::all, ", ", source_of)), from, keys, s.arrival,
@@ -230,7 +294,7 @@ char* delete_statement(const shape& s)
         return psprintf("%s AS %s", c.value, c.target);
     });
     const char* equal = join(s, which::keys, " AND ", [](const column& c) -> const char* {
-        return psprintf("t.%s = d.%s", c.target, c.target);
+        return c.equal;
     });
     return psprintf("DELETE FROM %s t USING (SELECT DISTINCT %s FROM %s WHERE %s) d WHERE %s", s.target,
                     keys, s.source, s.deletes, equal);
