@@ -19,6 +19,7 @@ extern "C" {
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/ruleutils.h"
 }
 
 #include "stream/body.h"
@@ -26,6 +27,7 @@ extern "C" {
 #include "stream/query_check.h"
 #include "stream/registry.h"
 #include "stream/relations.h"
+#include "stream/restored.h"
 #include "stream/sql.h"
 #include "stream/statements.h"
 
@@ -83,7 +85,25 @@ registration read_registration(Oid view)
     pg_unreachable();
 }
 
-void check_shown(Oid view, Query* query, List* names)
+// What a column of a view is declared to be must be what its query gives, to the letter: the planner
+// believes it, and no value is checked against it a second time.
+const char* difference(Oid relation, AttrNumber number, Node* expr)
+{
+    Oid type, collation;
+    int32 modifier;
+    get_atttypetypmodcoll(relation, number, &type, &modifier, &collation);
+    if (type != exprType(expr) || (modifier >= 0 && modifier != exprTypmod(expr)))
+        return psprintf("is of type %s, not %s", format_type_with_typemod(type, modifier),
+                        format_type_with_typemod(exprType(expr), exprTypmod(expr)));
+    if (collation != exprCollation(expr))
+        return psprintf("has collation %s, not %s", generate_collation_name(collation),
+                        OidIsValid(exprCollation(expr)) ? generate_collation_name(exprCollation(expr))
+                                                        : "none that is certain");
+    return nullptr;
+}
+
+// typed: the relation whose first columns have the types that the query gave so far.
+void check_shown(Oid view, Oid typed, Query* query, List* names)
 {
     int n = 0;
     ListCell* lc;
@@ -96,12 +116,10 @@ void check_shown(Oid view, Query* query, List* names)
             refuse_columns(view, psprintf("It has more columns: \"%s\".", e->resname));
         if (strcmp(wanted, e->resname) != 0)
             refuse_columns(view, psprintf("Column %d is \"%s\", not \"%s\".", n + 1, wanted, e->resname));
-        Node* expr = reinterpret_cast<Node*>(e->expr);
-        const Oid is = get_atttype(view, get_attnum(view, wanted));
-        if (exprType(expr) != is)
-            refuse_columns(view, psprintf("Column \"%s\" is of type %s, not %s.", wanted,
-                                          format_type_be(is), format_type_be(exprType(expr))));
         n++;
+        if (const char* other = difference(typed, static_cast<AttrNumber>(n),
+                                           reinterpret_cast<Node*>(e->expr)))
+            refuse_columns(view, psprintf("Column \"%s\" %s.", wanted, other));
     }
     if (n < list_length(names))
         refuse_columns(view, psprintf("Column \"%s\" is missing.", strVal(list_nth(names, n))));
@@ -126,7 +144,7 @@ void check_stored(Oid view, Oid hidden, Query* partial, bool grouped)
     bool alike = count == list_length(partial->targetList) && is_grouped(old) == grouped;
     for (int i = 0; alike && i < count; i++) {
         Node* expr = reinterpret_cast<Node*>(list_nth_node(TargetEntry, partial->targetList, i)->expr);
-        alike = TupleDescAttr(RelationGetDescr(rel), i)->atttypid == exprType(expr);
+        alike = !difference(hidden, static_cast<AttrNumber>(i + 1), expr);
     }
     table_close(rel, NoLock);
     if (!alike || (grouped && !merge_alike(old, partial)))
@@ -145,15 +163,15 @@ void replace_view_query(Oid view, const handled_view& h, const registration& r, 
                                get_rel_name(topic_table), get_rel_name(h.topic_table)),
                         errhint("Positions belong to a topic table. Create another view.")));
     check_rights_everywhere(query);
-    check_shown(view, query, r.shown);
+    const bool finishes = r.target != view &&
+                          get_rel_namespace(r.target) == get_namespace_oid("kafka", false);
+    check_shown(view, finishes ? view : h.query, query, r.shown);
     const bool grouped = is_grouped(query);
     if (!grouped)
         take_names(query, h.query);
     judged j = judge(query, topic_table, r.given);
     check_stored(view, h.query, j.parts.partial, grouped);
     take_names(j.parts.partial, h.query);
-    const bool finishes = r.target != view &&
-                          get_rel_namespace(r.target) == get_namespace_oid("kafka", false);
     if (finishes != (j.parts.final != nullptr))
         refuse_columns(view, "Its rows would be finished in another way.");
 
@@ -189,6 +207,8 @@ void replace_statements(Oid view, const handled_view& h, const registration& r, 
 void replace_query(Oid view, const char* text)
 {
     (void) look_up(view, false); // rights before locks
+    if (adopt_copies(GetUserNameFromId(GetUserId(), false)))
+        record_dependencies();
     LockRelationOid(view, AccessExclusiveLock);
     handled_view h = look_up(view, false);
     LockRelationOid(h.query, AccessExclusiveLock);
