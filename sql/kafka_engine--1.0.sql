@@ -224,6 +224,12 @@ CREATE FUNCTION kafka.create_stream(name text, topic_table regclass, statement t
 CREATE FUNCTION kafka.drop_stream(name text) RETURNS void
     AS 'MODULE_PATHNAME', 'kafka_engine_drop_stream' LANGUAGE C STRICT;
 
+-- Foreign keys of a view's table, for the rows that REFRESH gathers beside it. Tells whether keys are in tables
+-- of anybody's: REFRESH makes its triggers.
+CREATE FUNCTION kafka.check_references() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'kafka_engine_check_references' LANGUAGE C;
+REVOKE ALL ON FUNCTION kafka.check_references() FROM PUBLIC;
+
 CREATE FUNCTION kafka.on_ddl_start() RETURNS event_trigger
     AS 'MODULE_PATHNAME', 'kafka_engine_on_ddl_start' LANGUAGE C;
 CREATE FUNCTION kafka.on_ddl_end() RETURNS event_trigger

@@ -154,7 +154,7 @@ exchange_plan plan_exchange(Oid table, List* fed, bool concurrently, const char*
 
 // Statements that make the table, each of one column of the result, in order. The unique indexes come
 // once it is the owner's: their expressions are the owner's to run. The sequences of identity columns
-// give the numbers here too.
+// give the numbers here too. What a trigger of the user's does it does when rows are exchanged.
 const char beside_sql[] =
     "SELECT format('CREATE UNLOGGED TABLE kafka.%I (LIKE %s INCLUDING CONSTRAINTS INCLUDING DEFAULTS"
     " INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION)', $2, $1::regclass)"
@@ -166,7 +166,15 @@ const char beside_sql[] =
     "format('CREATE UNIQUE INDEX %I ON %I.%I ', i.relname, s.nspname, t.relname))))"
     " FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid"
     " JOIN pg_namespace s ON s.oid = t.relnamespace CROSS JOIN pg_get_indexdef(x.indexrelid) d (def)"
-    " WHERE x.indrelid = $1 AND x.indisunique AND x.indisvalid";
+    " WHERE x.indrelid = $1 AND x.indisunique AND x.indisvalid"
+    " UNION ALL SELECT format('ALTER TABLE kafka.%I ADD %s', $2, pg_get_constraintdef(oid))"
+    " FROM pg_constraint WHERE conrelid = $1 AND contype = 'x'"
+    // references.cpp; keys that are not enforced, and those with PERIOD, which only rows that are
+    // exchanged meet, are newer than some servers.
+    " UNION ALL SELECT format('CREATE TRIGGER %1$s_%2$s AFTER %1$s ON kafka.%3$I REFERENCING NEW TABLE AS fresh"
+    " FOR EACH STATEMENT EXECUTE FUNCTION kafka.check_references(%2$L)', event, c.oid, $2)"
+    " FROM pg_constraint c, unnest('{INSERT,UPDATE}'::text[]) event WHERE conrelid = $1 AND contype = 'f'"
+    " AND NOT to_jsonb(c) @> '{\"conperiod\": true}' AND NOT to_jsonb(c) @> '{\"conenforced\": false}'";
 
 Oid make_beside(Oid table, Oid owner)
 {

@@ -9,11 +9,12 @@ extern "C" {
 
 #include <algorithm>
 
-#include "stream/replay.h"
-
 namespace ke::stream {
 
 namespace {
+
+// Batches are small where readers shall see rows soon, which is no matter here.
+constexpr int least_rows = 1024;
 
 // Columns by name: numbers differ where the view's table has lost some.
 std::vector<std::int16_t> columns_of(Oid beside, const registered_view& v)
@@ -77,61 +78,163 @@ void rebuilding::plan()
     }
 }
 
-void rebuilding::read(std::vector<topic::partition_ranges> ranges)
+void rebuilding::read(ranges wanted)
 {
-    std::erase_if(ranges, [](const topic::partition_ranges& r) { return r.ranges.empty(); });
-    if (ranges.empty())
-        return;
-    topic::reader reader(line_, view_.plan.columns.plan, std::move(ranges), false);
-    while (ingest::chunk* c = reader.next()) {
-        pg::call([] { CHECK_FOR_INTERRUPTS(); });
-        apply(reader, *c);
-        records_ += static_cast<std::int64_t>(c->rows.messages.size());
-        pgstat_progress_update_param(PROGRESS_COPY_TUPLES_PROCESSED, records_);
+    std::erase_if(wanted, [](const topic::partition_ranges& r) { return r.ranges.empty(); });
+    left_ = std::move(wanted);
+    while (!left_.empty())
+        read_on();
+}
+
+// To the end of what is left, or to where something has to be read again.
+void rebuilding::read_on()
+{
+    topic::reader reader(line_, view_.plan.columns.plan, left_, false);
+    try {
+        apply_batches(reader);
+    } catch (const pg::pg_error&) {
+        if (piece_.is_open())
+            undo_piece();
+        if (share_.rows.missing.empty())
+            throw;
+        // A function of the query reads a column that it did not read so far.
+        want_attributes(view_, share_.rows);
+        share_.rows.chunks.clear();
+        plan();
+    } catch (...) {
+        if (piece_.is_open())
+            undo_piece();
+        throw;
     }
 }
 
-void rebuilding::apply(topic::reader& reader, ingest::chunk& chunk)
+void rebuilding::apply_batches(topic::reader& reader)
+{
+    const view_options& o = view_.is.options;
+    const auto rows = static_cast<std::size_t>(std::max(o.batch_rows, least_rows));
+    for (;;) {
+        pg::call([] { CHECK_FOR_INTERRUPTS(); });
+        show(reader, reader.gather(rows, static_cast<std::uint64_t>(o.batch_bytes)));
+        if (messages_ == 0)
+            break;
+        if (careful_ == 0 && !apply()) {
+            careful_ = count_ + 1;
+            size_ = 1;
+            undo_piece();
+            if (careful_ > 1)
+                return; // from the piece's beginning
+        }
+        if (careful_ > 0) {
+            apply_carefully();
+            careful_--;
+        }
+        pass();
+        if (piece_.is_open() && ++count_ == size_)
+            end_piece();
+    }
+    if (piece_.is_open())
+        end_piece();
+    left_.clear();
+}
+
+void rebuilding::end_piece()
+{
+    piece_.release();
+    size_ *= 2;
+}
+
+void rebuilding::undo_piece()
+{
+    piece_.roll_back();
+    left_ = std::move(before_.left);
+    records_ = before_.records;
+    share_.in_a_row = before_.in_a_row;
+    share_.room = before_.room;
+    share_.after_last = before_.after_last;
+}
+
+// Makes the chunks what a scan of the topic table returns.
+void rebuilding::show(const topic::reader& reader, const std::vector<ingest::chunk*>& chunks)
 {
     topic::batch& rows = share_.rows;
     rows.topics.clear();
-    for (const decode::message_ref& m : chunk.rows.messages)
-        while (rows.topics.size() <= m.topic.value)
-            rows.topics.push_back(reader.topic(
-                topic_number(static_cast<std::uint16_t>(rows.topics.size()))));
-    rows.chunks = {&chunk};
+    rows.chunks = chunks;
+    rows.missing.clear();
+    messages_ = 0;
+    for (const ingest::chunk* c : chunks) {
+        messages_ += static_cast<std::uint32_t>(c->rows.messages.size());
+        for (const ingest::advance& a : c->advances)
+            while (rows.topics.size() <= a.topic.value)
+                rows.topics.push_back(reader.topic(
+                    topic_number(static_cast<std::uint16_t>(rows.topics.size()))));
+    }
+}
 
-    std::vector<refused> bad = refused_of(chunk);
+// The batch is stored: what is left to read lies behind it.
+void rebuilding::pass()
+{
+    for (const ingest::chunk* c : share_.rows.chunks)
+        for (const ingest::advance& a : c->advances)
+            for (topic::partition_ranges& p : left_)
+                if (p.partition == a.partition.value && p.topic == share_.rows.topics[a.topic.value])
+                    p.ranges[0].first = std::max(p.ranges[0].first, a.next.value);
+    records_ += messages_;
+    pgstat_progress_update_param(PROGRESS_COPY_TUPLES_PROCESSED, records_);
+}
+
+// As part of the piece; false: some record is not to be stored.
+bool rebuilding::apply()
+{
+    if (!piece_.is_open()) {
+        before_ = {left_, share_.in_a_row, share_.room, records_, share_.after_last};
+        count_ = 0;
+        piece_.begin();
+    }
+    try {
+        run_piece(view_, share_.rows, 0, messages_);
+    } catch (const pg::pg_error& e) {
+        if (describe_applied(e.data()).what != remedy::record)
+            throw;
+        return false;
+    }
+    judge(undecoded());
+    return true;
+}
+
+void rebuilding::apply_carefully()
+{
+    std::vector<refused> bad = undecoded();
     std::optional<trouble> schema; // class 42, and nothing else so far
-    replay r{view_, rows};
+    replay r{view_, share_.rows};
     r.refuse = [&](std::uint32_t number, const trouble& t) {
         if (looks_like_schema(t) && r.good == 0)
             schema = t;
         refused f = at_message(share_, number);
-        give_reason(f, t, rows.at_column);
+        give_reason(f, t, share_.rows.at_column);
         bad.push_back(std::move(f));
         return view_.is.options.on_error != "stop";
     };
-    run_replay(r, static_cast<std::uint32_t>(chunk.rows.messages.size()));
+    run_replay(r, messages_);
     if (schema && r.good == 0) {
         schema->what = remedy::schema;
         raise_trouble(*schema);
     }
     judge(std::move(bad));
-    // One refused after the other goes on across chunks.
-    share_.after_last = share_.after_last == chunk.rows.messages.size() ? 0 : UINT32_MAX;
-    rows.chunks.clear();
 }
 
-// Those that did not decode.
-std::vector<refused> rebuilding::refused_of(const ingest::chunk& chunk)
+// Records of the batch that did not decode.
+std::vector<refused> rebuilding::undecoded()
 {
     std::vector<refused> all;
-    for (const decode::reject& r : chunk.rows.rejects) {
-        refused f = at_message(share_, r.message);
-        f.record = &r.record;
-        give_reason(f, r, *view_.plan.columns.plan);
-        all.push_back(std::move(f));
+    std::uint32_t base = 0;
+    for (const ingest::chunk* c : share_.rows.chunks) {
+        for (const decode::reject& r : c->rows.rejects) {
+            refused f = at_message(share_, base + r.message);
+            f.record = &r.record;
+            give_reason(f, r, *view_.plan.columns.plan);
+            all.push_back(std::move(f));
+        }
+        base += static_cast<std::uint32_t>(c->rows.messages.size());
     }
     return all;
 }
@@ -153,6 +256,8 @@ void rebuilding::judge(std::vector<refused> bad)
     }
     write_refusals(share_);
     share_.room -= static_cast<std::int64_t>(share_.refusals.size());
+    // One refused after the other goes on across batches.
+    share_.after_last = share_.after_last == messages_ ? 0 : UINT32_MAX;
 }
 
 } // namespace ke::stream

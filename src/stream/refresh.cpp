@@ -24,6 +24,7 @@ extern "C" {
 #include "utils/lsyscache.h"
 }
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -31,6 +32,7 @@ extern "C" {
 #include "stream/exchange.h"
 #include "stream/rebuild.h"
 #include "stream/replay.h"
+#include "stream/restored.h"
 #include "stream/sql.h"
 
 namespace ke::stream {
@@ -97,7 +99,9 @@ class refreshing {
   private:
     void lock_relations();
     void look_at_topic();
+    void count_absent(const offsets& begun, const offsets& positions);
     void judge_gaps();
+    void take_new(const offsets& to);
     void read_up_to(const offsets&);
     std::uint64_t exchange_rows();
     void settle_catalogs();
@@ -111,6 +115,7 @@ class refreshing {
     topic::line line_{};
     offsets first_, done_, ends_; // still held from here on; read so far; ends taken at the start
     std::set<partition_key> cut_; // end below the view's position: made anew
+    offsets absent_;              // not the table's any more: where the worker left them
     std::int64_t gone_ = 0; // records that the topic does not hold any more
     std::unique_ptr<rebuilding> work_;
 };
@@ -172,12 +177,26 @@ void refreshing::look_at_topic()
             gone_ += at->second - w.high.value;
         }
     }
+    count_absent(begun, positions);
+}
+
+// Topics and partitions that the table had once.
+void refreshing::count_absent(const offsets& begun, const offsets& positions)
+{
+    for (const auto& [at, from] : begun) {
+        if (ends_.contains(at))
+            continue;
+        const auto position = positions.find(at);
+        absent_[at] = position == positions.end() ? from : std::max(from, position->second);
+        gone_ += absent_[at] - from;
+    }
 }
 
 void refreshing::judge_gaps()
 {
     if (gone_ == 0)
         return;
+    const char* were = gone_ == 1 ? " record is" : " records are";
     const std::string count = std::to_string(gone_) + (gone_ == 1 ? " record" : " records");
     if (!pg::settings::accept_refresh_gap)
         throw pg::fault_error(
@@ -186,14 +205,29 @@ void refreshing::judge_gaps()
              .detail = "Since the view began " + count + " left the topic: their rows would be gone.",
              .hint = "SET kafka.refresh_gap = 'accept' to go on without them."});
     pg::call([&] {
-        ereport(NOTICE, (errmsg("%s are no longer in the topic, and their rows no longer in the view",
-                                count.c_str())));
+        ereport(NOTICE, (errmsg("%ld%s no longer in the topic, and the rows no longer in the view",
+                                static_cast<long>(gone_), were)));
     });
 }
 
-// Partitions that are new since are the worker's to find.
+// Partitions that the worker has found since: what it stored of them is read from where it began.
+// Those that it has not are its to find.
+void refreshing::take_new(const offsets& to)
+{
+    const auto is_new = [&](const auto& p) {
+        return !done_.contains(p.first) && !absent_.contains(p.first);
+    };
+    if (std::none_of(to.begin(), to.end(), is_new))
+        return;
+    const offsets begun = begun_of(is_.view);
+    for (const auto& [at, next] : to)
+        if (const auto from = begun.find(at); is_new(std::pair(at, next)) && from != begun.end())
+            done_[at] = first_[at] = from->second;
+}
+
 void refreshing::read_up_to(const offsets& to)
 {
+    take_new(to);
     std::vector<topic::partition_ranges> ranges;
     for (auto& [at, done] : done_) {
         const auto end = to.find(at);
@@ -222,6 +256,7 @@ std::uint64_t refreshing::exchange_rows()
 void refreshing::settle_catalogs()
 {
     std::vector<std::pair<partition_key, std::int64_t>> done(done_.begin(), done_.end());
+    std::vector<std::pair<partition_key, std::int64_t>> absent(absent_.begin(), absent_.end());
     pg::call([&] {
         spi_stretch spi;
         spi.begin();
@@ -254,6 +289,17 @@ void refreshing::settle_catalogs()
             stream::run("INSERT INTO kafka.begun (view, topic, partition, first_offset)"
                         " VALUES ($1, $2, $3, $4) ON CONFLICT (view, topic, partition) DO UPDATE"
                         " SET first_offset = $4",
+                        a);
+        }
+        // Should they come back, they go on where they were left, and the view has them from there.
+        for (const auto& [at, next] : absent) {
+            sql_arguments a;
+            a.add_oid(is_.view);
+            a.add_text(at.topic.c_str());
+            a.add(INT4OID, Int32GetDatum(at.partition.value));
+            a.add(INT8OID, Int64GetDatum(next));
+            stream::run("UPDATE kafka.begun SET first_offset = $4"
+                        " WHERE view = $1 AND topic = $2 AND partition = $3",
                         a);
         }
         sql_arguments view;
@@ -317,6 +363,8 @@ std::uint64_t refresh_continuous_view(RefreshMatViewStmt* stmt)
                                 "kafka.seek(view, 'latest').")));
     const Oid view = RangeVarGetRelidExtended(stmt->relation, ShareUpdateExclusiveLock, 0,
                                               RangeVarCallbackOwnsRelation, nullptr);
+    if (adopt_copies(GetUserNameFromId(GetUserId(), false))) // whose columns have numbers of elsewhere
+        record_dependencies();
     const int level = NewGUCNestLevel();
     settle_session();
     const std::uint64_t rows = pg::entry([&] { return refreshing(view, stmt->concurrent).run(); });

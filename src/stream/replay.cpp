@@ -5,7 +5,6 @@ extern "C" {
 #include "commands/trigger.h"
 #include "nodes/makefuncs.h"
 #include "utils/guc.h"
-#include "utils/resowner.h"
 }
 
 namespace ke::stream {
@@ -29,41 +28,66 @@ void raise_trouble(const trouble& t)
     pg_unreachable();
 }
 
-namespace {
-
-// Runs the plan over messages [first, last) in a subtransaction: the trouble, or nothing.
-std::optional<trouble> attempt(replay& r, std::uint32_t first, std::uint32_t last)
+void subtransaction::begin()
 {
-    MemoryContext context = CurrentMemoryContext;
-    ResourceOwner owner = CurrentResourceOwner;
-    r.rows.first_message = first;
-    r.rows.last_message = last;
-    r.rows.at_message = UINT32_MAX;
-    r.rows.rescanned = false;
-    r.rows.at_column[0] = '\0';
-    auto back = [&] {
-        MemoryContextSwitchTo(context);
-        CurrentResourceOwner = owner;
-    };
+    context_ = CurrentMemoryContext;
+    owner_ = CurrentResourceOwner;
     pg::call([&] {
         BeginInternalSubTransaction(nullptr);
-        MemoryContextSwitchTo(context);
+        MemoryContextSwitchTo(context_);
     });
+    open_ = true;
+}
+
+void subtransaction::release()
+{
+    pg::call([&] {
+        ReleaseCurrentSubTransaction();
+        MemoryContextSwitchTo(context_);
+        CurrentResourceOwner = owner_;
+    });
+    open_ = false;
+}
+
+void subtransaction::roll_back()
+{
+    open_ = false;
+    pg::call([&] {
+        RollbackAndReleaseCurrentSubTransaction();
+        MemoryContextSwitchTo(context_);
+        CurrentResourceOwner = owner_;
+    });
+}
+
+std::int64_t run_piece(served_view& v, topic::batch& rows, std::uint32_t first, std::uint32_t last)
+{
+    rows.first_message = first;
+    rows.last_message = last;
+    rows.at_message = UINT32_MAX;
+    rows.rescanned = false;
+    rows.at_column[0] = '\0';
+    return run_plan(v, rows);
+}
+
+namespace {
+
+// Messages [first, last) in a subtransaction: the trouble, or nothing.
+std::optional<trouble> attempt(replay& r, std::uint32_t first, std::uint32_t last)
+{
+    subtransaction s;
+    s.begin();
     try {
-        const std::int64_t stored = run_plan(r.view, r.rows);
-        pg::call([&] {
-            ReleaseCurrentSubTransaction();
-            back();
-        });
+        const std::int64_t stored = run_piece(r.view, r.rows, first, last);
+        s.release();
         r.stored += stored;
         return std::nullopt;
     } catch (const pg::pg_error& e) {
         trouble t = first == last ? describe(e.data()) : describe_applied(e.data());
-        pg::call([&] {
-            RollbackAndReleaseCurrentSubTransaction();
-            back();
-        });
+        s.roll_back();
         return t;
+    } catch (...) {
+        s.roll_back();
+        throw;
     }
 }
 

@@ -7,6 +7,13 @@
 // (careful.cpp) or of a session (retry.cpp).
 #pragma once
 
+#include "pg/compat.h"
+
+extern "C" {
+#include "utils/palloc.h"
+#include "utils/resowner.h"
+}
+
 #include <functional>
 
 #include "stream/serving.h"
@@ -24,6 +31,24 @@ struct replay {
     std::int64_t good = 0;   // messages
     std::uint32_t at = 0;    // the first message that was not dealt with
 };
+
+// A subtransaction around server code that is called from C++ frames. Whoever begins one ends it, before an
+// error leaves the function too.
+class subtransaction {
+  public:
+    void begin();
+    void release();
+    void roll_back();
+    bool is_open() const { return open_; }
+
+  private:
+    MemoryContext context_ = nullptr; // the caller's, for after it
+    ResourceOwner owner_ = nullptr;
+    bool open_ = false;
+};
+
+// Runs the plan over messages [first, last) of rows. Throws pg_error.
+std::int64_t run_piece(served_view&, topic::batch& rows, std::uint32_t first, std::uint32_t last);
 
 // Messages [0, end) of replay.rows. Throws pg_error for what is no record's fault.
 void run_replay(replay&, std::uint32_t end);

@@ -80,8 +80,8 @@ void find_transport(aggregate_facts* a, MemoryContext context)
              h.kind == 'i' && h.major != major
                  ? errdetail("It was stored by version %d, this is version %d.", h.major, major)
                  : errdetail("The aggregate or its types have changed."),
-             errhint("Read the topic again: TRUNCATE the table of states and kafka.seek(view, "
-                     "'earliest'), in one transaction.")));
+             errhint("REFRESH MATERIALIZED VIEW makes the states anew from the topic; then "
+                     "kafka.resume(view).")));
     pg_unreachable();
 }
 

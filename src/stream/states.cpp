@@ -34,7 +34,8 @@ std::string with_detail(const trouble& t)
     std::string s = t.message;
     if (!t.detail.empty())
         s += " (" + t.detail + ")";
-    return s + " [" + t.code() + "]";
+    s += " [" + t.code() + "]";
+    return t.hint.empty() ? s : s + " " + t.hint;
 }
 
 // The server's log gets each cause once, not each try.

@@ -79,9 +79,9 @@ bool reader::next_round()
 
 void reader::give_back()
 {
-    if (chunk_)
-        feed_->give_back(chunk_);
-    chunk_ = nullptr;
+    for (ingest::chunk* c : lent_)
+        feed_->give_back(c);
+    lent_.clear();
 }
 
 reader::part* reader::find(topic_number topic, std::int32_t partition)
@@ -118,27 +118,43 @@ void reader::account(const ingest::chunk& chunk)
 
 ingest::chunk* reader::next()
 {
+    const auto& one = gather(1, 0);
+    return one.empty() ? nullptr : one[0];
+}
+
+const std::vector<ingest::chunk*>& reader::gather(std::size_t records, std::uint64_t bytes)
+{
     give_back();
-    for (;;) {
+    std::size_t lent_records = 0;
+    std::uint64_t lent_bytes = 0;
+    while (lent_.empty() || (lent_records < records && lent_bytes < bytes)) {
+        // Where the feed ends or is made anew its chunks go first.
+        if (!lent_.empty() && (!gaps_.empty() || feed_->exhausted()))
+            break;
         if (!gaps_.empty())
             go_on_after_gap();
         if (!feed_) {
             if (!next_round())
-                return nullptr;
+                break;
             continue;
         }
         if (ingest::chunk* c = feed_->take()) {
-            chunk_ = c;
             account(*c);
-            if (!c->rows.messages.empty())
-                return c;
-            give_back();
+            if (c->rows.messages.empty()) {
+                feed_->give_back(c);
+                continue;
+            }
+            lent_.push_back(c);
+            lent_records += c->rows.messages.size();
+            lent_bytes += c->bytes;
         } else if (feed_->exhausted()) {
-            feed_.reset();
+            if (lent_.empty())
+                feed_.reset();
         } else {
             await_chunk();
         }
     }
+    return lent_;
 }
 
 void reader::await_chunk()

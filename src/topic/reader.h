@@ -32,6 +32,9 @@ class reader {
 
     // The next chunk, null at the end. It is the reader's again at the next call.
     ingest::chunk* next();
+    // The next chunks, until they hold so much: none at the end. They are the reader's again at the next
+    // call.
+    const std::vector<ingest::chunk*>& gather(std::size_t records, std::uint64_t bytes);
     // By topic number of the chunks' messages.
     const std::string& topic(topic_number n) const { return topics_[n.value]; }
 
@@ -68,8 +71,8 @@ class reader {
     bool few_;
 
     std::unique_ptr<ingest::feed> feed_;
-    ingest::chunk* chunk_ = nullptr; // lent to the caller
-    std::vector<fault> gaps_;        // offset_out_of_range, behind chunk_
+    std::vector<ingest::chunk*> lent_; // to the caller; all of feed_
+    std::vector<fault> gaps_;          // offset_out_of_range, behind them
 
     clock::time_point progress_; // when something was last heard of the broker
     ingest::ticket<std::vector<ingest::watermarks>> probe_;

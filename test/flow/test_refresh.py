@@ -144,6 +144,189 @@ def test_what_the_topic_no_longer_holds(db, kafka, facts):
     same(db, "v", "SELECT k, count(*) FROM facts GROUP BY k")
 
 
+HOLD = ("CREATE FUNCTION hold(id int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
+        " IF id = 7 AND current_setting('test.hold', true) = 'yes' THEN"
+        " PERFORM pg_advisory_xact_lock_shared(7); END IF; RETURN id; END $$")
+
+
+def held_refresh(db, view):
+    """REFRESH in a session of its own, under way and held up by advisory lock 7: (lock's session, run)."""
+    import threading
+    lock, refresh = db.connect(), db.connect()
+    lock.execute("SELECT pg_advisory_lock(7)")
+    refresh.execute("SET test.hold = 'yes'")
+    ended = []
+
+    def run():
+        try:
+            refresh.execute(f"REFRESH MATERIALIZED VIEW {view}")
+            ended.append(None)
+        except Exception as e:  # noqa: BLE001  (the test looks at it)
+            ended.append(e)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"),
+               30, "REFRESH is held up")
+
+    def finish():
+        lock.execute("SELECT pg_advisory_unlock_all()")
+        thread.join()
+        return ended[0]
+
+    return refresh, finish
+
+
+def test_partitions_that_come_meanwhile(db, kafka, facts, produce):
+    db.execute(HOLD)
+    db.view("v", "SELECT hold(id) AS id FROM facts")
+    db.wait("v")
+    _, finish = held_refresh(db, "v")
+    kafka.add_partitions(facts, 2)
+    produce(facts, some(3000, 3050), partition=1)
+    # Whoever serves the view looks for partitions when it begins.
+    for pid in db.column("SELECT pid FROM kafka.workers"):
+        db.execute("SELECT pg_terminate_backend(%s)", [pid])
+    db.wait_count("v", 3050)
+    assert finish() is None
+    assert db.value("SELECT count(*) = 3050 AND count(DISTINCT id) = 3050 FROM v")
+    produce(facts, some(3050, 3060), partition=1)
+    db.wait("v")
+    assert db.value("SELECT array_agg(id ORDER BY id) = ARRAY(SELECT generate_series(0, 3059)) FROM v")
+
+
+def test_topics_that_the_table_had_once(db, facts, new_topic, produce):
+    other = new_topic()
+    produce(other, some(5000, 5010))
+    db.view("v", "SELECT id FROM facts")
+    db.wait("v")
+    db.execute(f"ALTER FOREIGN TABLE facts OPTIONS (SET topic '{other}')")
+    db.wait_count("v", 3010)
+    assert "3000 records" in db.error("REFRESH MATERIALIZED VIEW v").diag.message_detail
+    db.execute("SET kafka.refresh_gap = accept")
+    db.execute("REFRESH MATERIALIZED VIEW v")
+    assert db.column("SELECT id FROM v ORDER BY 1") == [*range(5000, 5010)]
+    db.execute("RESET kafka.refresh_gap")
+    db.execute("REFRESH MATERIALIZED VIEW v")
+    db.execute(f"ALTER FOREIGN TABLE facts OPTIONS (SET topic '{facts},{other}')")
+    produce(facts, some(3000, 3005))
+    db.wait_count("v", 15)
+    db.execute("REFRESH MATERIALIZED VIEW v")
+    assert db.value("SELECT count(*) FROM v") == 15
+
+
+def test_cancelled_or_dropped_in_the_middle(db, cluster, facts, produce):
+    db.execute(HOLD)
+    db.view("v", "SELECT k, count(*) AS n, avg(hold(id)) AS a FROM facts GROUP BY k")
+    db.wait("v")
+    before = db.rows("SELECT * FROM v ORDER BY k")
+    for stop, words in (("cancel", "canceling statement"), ("terminate", "terminating connection")):
+        session, finish = held_refresh(db, "v")
+        db.execute(f"SELECT pg_{stop}_backend(%s)", [session.info.backend_pid])
+        assert words in str(finish())
+        assert db.rows("SELECT * FROM v ORDER BY k") == before
+    assert db.rows("SELECT relname FROM pg_class WHERE relname LIKE 'r\\_%'") == []
+    # Who drops it, or refreshes it too, waits.
+    _, finish = held_refresh(db, "v")
+    waiting = db.connect()
+    waiting.execute("SET lock_timeout = '100ms'")
+    for statement in ("DROP MATERIALIZED VIEW v", "REFRESH MATERIALIZED VIEW v",
+                      "ALTER MATERIALIZED VIEW v RENAME TO w", "DROP FOREIGN TABLE facts CASCADE"):
+        assert db.error(statement, connection=waiting).sqlstate == "55P03"
+    db.execute("SELECT kafka.pause('v')")
+    db.execute("SELECT kafka.resume('v')")
+    assert finish() is None
+    assert db.rows("SELECT * FROM v ORDER BY k") == before
+    produce(facts, some(3000, 3010))
+    db.wait("v")
+    same(db, "v", "SELECT k, count(*), avg(id) FROM facts GROUP BY k")
+
+
+def test_a_long_topic_costs_few_transaction_numbers(db, facts, produce):
+    query = "SELECT k, count(*) AS n, sum(1000 / (id + 1)) AS s FROM facts GROUP BY k"
+    wanted = "SELECT nullif(id % 7, 0) AS k, count(*), sum(1000 / (id + 1)) FROM good GROUP BY 1"
+    db.view("v", query, batch_rows=1024)
+    produce(facts, some(3000, 60000))
+    db.wait("v")
+    xid = "SELECT txid_current()"
+    before = db.value(xid)
+    db.execute("REFRESH MATERIALIZED VIEW v")
+    assert db.value(xid) - before < 20
+    # What has to be undone and read again for one bad record is neither lost nor doubled, nor are others.
+    produce(facts, [{"id": "x"}] + some(60000, 65000) + [{"id": -1, "k": 1}] + some(65000, 65100))
+    db.wait("v")
+    refused = "SELECT record_offset, sqlstate FROM kafka.dead_letters ORDER BY 1"
+    bad = [(60000, "22P02"), (65001, "22012")]
+    assert db.rows(refused) == bad
+    db.execute("UPDATE v SET n = 0")
+    db.execute("REFRESH MATERIALIZED VIEW v")
+    assert db.rows(refused) == bad
+    db.execute("CREATE TABLE good AS SELECT * FROM generate_series(0, 65099) id")
+    same(db, "v", wanted)
+
+
+def test_foreign_keys_judge_as_they_do_in_batches(db, facts, produce):
+    db.execute("CREATE TABLE people (a text, b int, PRIMARY KEY (a, b)) PARTITION BY LIST (b);"
+               " CREATE TABLE people_0 PARTITION OF people DEFAULT;"
+               " INSERT INTO people SELECT 'v' || n, n % 7 FROM generate_series(0, 9) n")
+    db.view("v", "SELECT id, v::varchar(9) AS a, k::int8 AS b FROM facts WHERE id < 20", paused=True)
+    db.execute("ALTER MATERIALIZED VIEW v ADD PRIMARY KEY (id), ADD FOREIGN KEY (a, b) REFERENCES people (a, b)")
+    produce(facts, [{"id": -1, "k": 3}, {"id": -2, "v": "nobody", "k": 0}])
+    db.execute("SELECT kafka.resume('v')")
+    db.wait("v")
+    bad = db.rows("SELECT record_offset, sqlstate, message, detail FROM kafka.dead_letters ORDER BY 1")
+    assert [b[:2] for b in bad] == [(n, "23503") for n in [*range(10, 14), *range(15, 20), 3001]]
+    rows = db.rows("SELECT * FROM v ORDER BY id")
+    assert len(rows) == 12
+    with db.role() as owner:  # who need not see the table that is referred to
+        db.execute(f"GRANT ALL ON SCHEMA public TO {owner}; GRANT SELECT ON facts TO {owner}; GRANT USAGE"
+                   f" ON FOREIGN SERVER broker TO {owner}; ALTER MATERIALIZED VIEW v OWNER TO {owner}")
+        for how in ("", "CONCURRENTLY"):
+            db.execute("UPDATE v SET b = NULL WHERE id = 3; DELETE FROM v WHERE id = 5")
+            db.execute(f"REFRESH MATERIALIZED VIEW {how} v")
+            assert db.rows("SELECT * FROM v ORDER BY id") == rows
+            assert db.rows("SELECT record_offset, sqlstate, message, detail FROM kafka.dead_letters"
+                           " ORDER BY 1") == bad
+        db.execute(f"SET ROLE {owner}; CREATE TABLE probe (a text, b int)")
+        assert db.error("CREATE TRIGGER t AFTER INSERT ON probe REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT"
+                        " EXECUTE FUNCTION kafka.check_references(1)").sqlstate == "42501"
+        db.execute("RESET ROLE; ALTER MATERIALIZED VIEW v OWNER TO CURRENT_USER")
+
+
+def test_states_of_another_server_are_made_anew(db, facts, produce):
+    """Bytes that only the server that wrote them can read are never read by another."""
+    query = "SELECT k, stddev(id + (0 * random())::int8) AS s FROM facts GROUP BY k"
+    db.view("v", query)
+    db.wait("v")
+    states = db.value("SELECT target::text FROM kafka.registry")
+    # Format, kind, then the server's version.
+    assert db.value(f"SELECT left(partial::text, 6) FROM {states} LIMIT 1") == "\\x0169"
+    db.execute(f"UPDATE {states} SET partial = ('\\x01690e00' || substr(partial::text, 11))::kafka.state")
+    e = db.error("SELECT * FROM v")
+    assert "version 14" in e.diag.message_detail and "REFRESH" in e.diag.message_hint
+    produce(facts, some(3000, 3010))
+    _, reason, error = db.wait_state("v", "stopped")
+    assert "not one of" in f"{reason} {error}" and "REFRESH" in f"{reason} {error}"
+    db.execute("REFRESH MATERIALIZED VIEW v")
+    db.execute("SELECT kafka.resume('v')")
+    produce(facts, some(3010, 3020))
+    db.wait("v")
+    same(db, "v", "SELECT k, stddev(id::int8) FROM facts GROUP BY k")
+
+
+def test_constraints_judge_as_they_do_in_batches(db, facts, produce):
+    db.view("v", "SELECT id, int4range(id, id + 1) AS r FROM facts WHERE id < 10")
+    db.wait("v")
+    db.execute("ALTER MATERIALIZED VIEW v ADD EXCLUDE USING gist (r WITH &&)")
+    produce(facts, some(3, 5))
+    db.wait("v")
+    for _ in range(2):
+        assert db.rows("SELECT record_offset, sqlstate FROM kafka.dead_letters ORDER BY 1") == [
+            (3000, "23P01"), (3001, "23P01")]
+        assert db.column("SELECT id FROM v ORDER BY 1") == [*range(10)]
+        db.execute("REFRESH MATERIALIZED VIEW v")
+
+
 def test_refused_records_are_judged_again(db, facts, produce):
     produce(facts, [{"id": "x"}, {"id": 1, "v": "not null"}, {"id": 5000, "v": None}])
     db.view("v", "SELECT id, v FROM facts WHERE id IS NULL OR id >= 2990")
