@@ -52,10 +52,14 @@ CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT c.url FROM clicks c
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT a.url FROM clicks a JOIN clicks b USING (user_id);
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT c.url FROM clicks c WHERE user_id IN (SELECT id FROM orders);
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT c.url FROM clicks c JOIN plain p USING (user_id);
+CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT user_id FROM clicks UNION ALL SELECT id FROM orders;
+CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT count(*) FROM (SELECT user_id FROM clicks EXCEPT SELECT id FROM orders) s;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS WITH c AS (SELECT * FROM clicks) SELECT a.url FROM c a JOIN c b USING (user_id);
 
 -- Aggregates and the like, at the top and below it.
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT url, count(*) AS n FROM clicks GROUP BY ROLLUP (url);
+CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT url, n, count(*) FROM clicks GROUP BY GROUPING SETS ((url), (n));
+CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT url, n, count(*) FROM clicks GROUP BY CUBE (url, n);
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT s.n FROM (SELECT count(*) AS n FROM clicks) s;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS WITH c AS (SELECT max(n) AS n FROM clicks) SELECT n FROM c;
 CREATE MATERIALIZED VIEW v WITH (kafka.continuous) AS SELECT * FROM counted;

@@ -1,11 +1,13 @@
 """Views that merge, on a real Kafka: a view holds what its query over all records would give."""
 
 import decimal
+import json
 import math
 import random
 
 import pytest
 
+from producing import Producing
 from wait import wait_until
 
 COLUMNS = ("g int, k text, b boolean, i int, l bigint, n numeric, f float8, r real, t timestamptz,"
@@ -68,8 +70,10 @@ def in_order(rows):
     return sorted(rows, key=key)
 
 
-def check_same(db, view, query):
-    stored, wanted = in_order(db.rows(f"SELECT * FROM {view}")), in_order(db.rows(query))
+def check_same(db, view, query, wanted=None):
+    """wanted: what the query gives, where somebody knows."""
+    stored = in_order(db.rows(f"SELECT * FROM {view}"))
+    wanted = in_order(db.rows(query) if wanted is None else wanted)
     assert len(stored) == len(wanted), f"{len(stored)} rows, {len(wanted)} wanted: {query}"
     for mine, right in zip(stored, wanted):
         assert all(map(is_close, mine, right)), f"{mine}, not {right}: {query}"
@@ -127,22 +131,34 @@ def test_every_kind_of_aggregate(db, facts, fill, batch_rows):
 
 
 def test_consumers_merge_into_the_same_groups(db, kafka, new_topic, produce):
+    """Their number changes while records come; nobody is in anybody's way."""
     topic = new_topic(partitions=4)
     db.topic_table("facts", COLUMNS, kafka, topic=topic, consumers=4)
-    query = "SELECT g, i, count(*) AS n, sum(l) AS s, avg(n) AS a FROM facts GROUP BY g, i"
-    db.view("v", query, batch_rows=500)
+    queries = {"v": "SELECT g, i, count(*) AS n, sum(l) AS s, avg(n) AS a FROM facts GROUP BY g, i",
+               "w": "SELECT i % 3 AS i, max(l) AS m, count(*) AS n FROM facts GROUP BY 1",
+               "one": "SELECT count(*) AS n, sum(l) AS s FROM facts"}
+    for view, query in queries.items():
+        db.view(view, query, batch_rows=50)
     rng = random.Random(5)
-    records = [{"g": rng.randint(0, 3), "i": rng.randint(0, 20), "l": n, "n": n} for n in range(20000)]
-    for partition in range(4):
-        produce(topic, records[partition::4], partition=partition)
-    db.wait("v")
-    check_same(db, "v", query)
-    db.execute("ALTER FOREIGN TABLE facts OPTIONS (SET consumers '2')")
-    produce(topic, records[:4000])
-    db.wait("v")
-    check_same(db, "v", query)
+
+    def some(first, last):
+        return [{"record": {"partition": n % 4, "value": json.dumps(
+            {"g": rng.randint(0, 3), "i": rng.randint(0, 20), "l": n, "n": n})}} for n in range(first, last)]
+
+    with Producing(produce, topic, some, 0, 500):
+        for consumers in (2, 1, 3, 4):
+            merged = "SELECT coalesce(sum(n), 0) FROM w"
+            before = db.value(merged)
+            db.execute(f"ALTER FOREIGN TABLE facts OPTIONS (SET consumers '{consumers}')")
+            wait_until(lambda: db.value("SELECT max(workers) FROM kafka.views") == consumers, 30,
+                       f"{consumers} workers")
+            wait_until(lambda m=merged, n=before: db.value(m) > n + 1000, 30, "they merge")
+    for view, query in queries.items():
+        db.wait(view)
+        check_same(db, view, query)
     assert db.value("SELECT count(*) FROM kafka.history WHERE state NOT IN ('starting', 'running',"
                     " 'catching up')") == 0
+    assert db.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
 
 
 def test_a_bad_record_alone_is_refused(db, facts, produce):

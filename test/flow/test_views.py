@@ -1,5 +1,6 @@
 """Continuous views on a real Kafka: rows arrive, views share, locks are given way to."""
 
+import json
 import time
 
 import pytest
@@ -295,3 +296,55 @@ def test_far_behind_catches_up_beside_the_live_one(db, kafka, clicks, produce):
     db.wait_count("a", 210)
     db.wait_count("b", 150210)
     assert db.value("SELECT count(DISTINCT id) FROM b") == 150210
+
+
+def test_fifty_views_cost_one_decode(db, clicks, produce):
+    """Of every kind, with a stream among them: what is fetched and decoded is counted once."""
+    sent = [{"id": i, "name": f"n{i}" * 10} for i in range(2000)]
+    size = sum(len(json.dumps(r)) for r in sent)
+    produce(clicks, sent)
+    kinds = [("SELECT id, name FROM clicks", {}), ("SELECT id % 7 AS g, count(*) AS n FROM clicks GROUP BY 1", {}),
+             ("SELECT id % 9 AS id, name FROM clicks", {"key": "id", "on_conflict": "update"})]
+    db.execute("CREATE TABLE ids (id int)")
+    with db.connect(autocommit=False) as c:  # at once, so that they begin together
+        for n in range(49):
+            query, options = kinds[n % 3]
+            given = "".join(f", kafka.{k} = '{v}'" for k, v in options.items())
+            c.execute(f"CREATE MATERIALIZED VIEW v{n} WITH (kafka.continuous{given}) AS {query}")
+        c.execute("SELECT kafka.create_stream('s', 'clicks', 'INSERT INTO ids SELECT id FROM clicks')")
+        c.commit()
+    for name in [f"v{n}" for n in range(49)] + ["s"]:
+        db.wait(name)
+    assert db.value("SELECT count(*) FROM ids") == db.value("SELECT count(*) FROM v0") == 2000
+    assert db.value("SELECT sum(n) FROM v1") == 2000
+    assert size * 0.5 < db.value("SELECT sum(bytes) FROM kafka.workers") < size * 2
+
+
+def test_a_new_column_of_the_topic_table(db, clicks, produce):
+    """Views of every kind go on; a new one reads it; * stays what it was."""
+    db.execute("CREATE TABLE ids (id int)")
+    db.view("v", "SELECT * FROM clicks")
+    db.view("g", "SELECT name, count(*) AS n, avg(id) AS a FROM clicks GROUP BY name")
+    db.view("k", "SELECT id, name FROM clicks", key="id", on_conflict="update")
+    db.execute("SELECT kafka.create_stream('s', 'clicks', 'INSERT INTO ids SELECT id FROM clicks')")
+    produce(clicks, numbered(0, 10))
+    db.wait("v")
+    db.execute("ALTER FOREIGN TABLE clicks ADD COLUMN more int[], ADD COLUMN _timestamp timestamptz")
+    db.view("w", "SELECT more[1] AS m, _timestamp > 'epoch' AS t FROM clicks")
+    produce(clicks, [{"id": 10, "name": "n10", "more": [7]}, {"id": 11, "name": "n11", "more": 7}])
+    for view in ("v", "g", "k", "s", "w"):
+        db.wait(view)
+    assert db.row("SELECT (SELECT count(*) FROM v), (SELECT sum(n) FROM g), (SELECT count(*) FROM k),"
+                  " (SELECT count(*) FROM ids)") == (12, 12, 12, 12)
+    assert db.rows("SELECT m, t FROM w WHERE m IS NOT NULL") == [(7, True)]
+    assert db.rows("SELECT view::text, record_offset FROM kafka.dead_letters") == [("w", 11)]
+    for view in ("v", "g", "k", "w"):
+        db.execute(f"REFRESH MATERIALIZED VIEW {view}")
+    assert db.row("SELECT (SELECT count(*) FROM v), (SELECT count(*) FROM w)") == (12, 11)
+    # A column that nobody uses may go, one that is used may not.
+    db.execute("ALTER FOREIGN TABLE clicks ADD COLUMN unused int")
+    db.execute("ALTER FOREIGN TABLE clicks DROP COLUMN unused")
+    assert db.error("ALTER FOREIGN TABLE clicks DROP COLUMN more").sqlstate == "2BP01"
+    produce(clicks, numbered(12, 13))
+    db.wait("v")
+    assert db.value("SELECT count(*) FROM v") == 13
