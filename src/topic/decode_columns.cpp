@@ -57,6 +57,40 @@ void note_needs(decode::row_plan& plan, const decode::column& c)
     plan.headers_needed |= c.metadata == role::headers || c.metadata == role::header;
 }
 
+// Lanes know one encoding, the documents' own; names and options are in the database's.
+void to_utf8(std::string& s)
+{
+    const char* given = s.c_str();
+    const int length = static_cast<int>(s.size());
+    s = pg::call([=] { return pg_server_to_any(given, length, PG_UTF8); });
+}
+
+void to_utf8(decode::type_desc& t)
+{
+    if (t.element) {
+        decode::type_desc element = *t.element;
+        to_utf8(element);
+        t.element = std::make_shared<const decode::type_desc>(std::move(element));
+    }
+    for (auto& f : t.fields) {
+        to_utf8(f.name);
+        to_utf8(f.type);
+    }
+}
+
+void to_utf8(topic_columns& t)
+{
+    for (auto& [name, value] : t.options)
+        to_utf8(value);
+    for (topic_column& c : t.columns) {
+        to_utf8(c.column.name);
+        to_utf8(c.column.type);
+        to_utf8(c.column.header_name);
+        for (decode::path_step& step : c.column.where)
+            to_utf8(step.name);
+    }
+}
+
 } // namespace
 
 namespace {
@@ -84,6 +118,8 @@ decode_columns make_decode_columns(Oid relid, Oid user, const Bitmapset* attribu
 {
     topic_columns t = read_columns(relid);
     check_columns(t); // an option may have changed since the columns were declared
+    if (GetDatabaseEncoding() != PG_UTF8)
+        to_utf8(t);
     auto plan = std::make_shared<decode::row_plan>();
     plan->format = t.format;
     plan->key_format = t.key_format;

@@ -98,7 +98,7 @@ decoded* decode_record(Oid relid, const given_record& given)
 void raise_reject(const decoded* d)
 {
     const decode::reject& r = d->chunk.rows.rejects.front();
-    const char* column = r.column >= 0 ? d->columns.plan->columns[r.column].name.c_str() : nullptr;
+    const char* column = r.column >= 0 ? pg::to_server(d->columns.plan->columns[r.column].name) : nullptr;
     const char* reason = pg::to_server(r.reason);
     const char* detail = r.detail.empty() ? nullptr : pg::to_server(r.detail);
     ereport(ERROR, (errcode(MAKE_SQLSTATE(r.sqlstate[0], r.sqlstate[1], r.sqlstate[2],

@@ -57,7 +57,7 @@ void raise_reject(Relation table, const kafka_scan* k, const decode::reject* r)
     const decode::message_ref& m = k->chunk().rows.messages[k->message()];
     const auto& columns = k->columns().plan->columns;
     const char* column = r->column >= 0 && static_cast<std::size_t>(r->column) < columns.size()
-                             ? columns[r->column].name.c_str()
+                             ? pg::to_server(columns[r->column].name)
                              : nullptr;
     const char* reason = pg::to_server(r->reason);
     const char* detail = r->detail.empty() ? nullptr : pg::to_server(r->detail);

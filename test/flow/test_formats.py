@@ -103,4 +103,12 @@ def test_another_encoding(bare_db, kafka, topic, produce):
         with pytest.raises(psycopg.errors.UntranslatableCharacter):
             c.execute("SELECT s FROM t")
         assert [n for n, in c.execute("SELECT n FROM t ORDER BY n")] == [1, 2]
+        # Names too, of columns and fields, and on paths.
+        c.execute("CREATE TYPE \u00fc AS (\u00e9 int)")
+        c.execute("CREATE FOREIGN TABLE u (gr\u00f6\u00dfe int, f \u00fc[], p int OPTIONS (path '$.\u00fc.\u00e9'))"
+                  f" SERVER broker OPTIONS (topic '{topic}', format 'json')")
+        assert c.execute("SELECT * FROM kafka.decode(NULL::u, convert_to('{\"gr\u00f6\u00dfe\": 1, \"f\":"
+                         " [{\"\u00e9\": 2}], \"\u00fc\": {\"\u00e9\": 3}}', 'UTF8'))").fetchall() == [(1, "{(2)}", 3)]
+        with pytest.raises(psycopg.errors.InvalidTextRepresentation, match='column "gr\u00f6\u00dfe"'):
+            c.execute("SELECT * FROM kafka.decode(NULL::u, convert_to('{\"gr\u00f6\u00dfe\": true}', 'UTF8'))")
     bare_db.execute("DROP DATABASE latin")
