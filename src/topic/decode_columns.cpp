@@ -81,7 +81,8 @@ void to_utf8(decode::type_desc& t)
 void to_utf8(topic_columns& t)
 {
     for (auto& [name, value] : t.options)
-        to_utf8(value);
+        if (name.ends_with("_schema")) // the others are ASCII, or of no use
+            to_utf8(value);
     for (topic_column& c : t.columns) {
         to_utf8(c.column.name);
         to_utf8(c.column.type);
