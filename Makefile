@@ -54,11 +54,16 @@ unit: $(if $(SANITIZE),,$(filter src/base/% src/kafka/% src/registry/% src/decod
 tap: all mock    ; @$(TEST_PYTHON) -m pytest -q $(or $(TESTS),test/flow)
 bench: all mock  ; @$(TEST_PYTHON) test/bench/run.py
 profile: all mock ; @$(TEST_PYTHON) test/bench/run.py profile
-bench-micro: build/micro/micro ; @test/micro/run $< $(MODE)
-build/micro/micro: test/micro/micro.cpp $(filter src/base/% src/registry/% src/decode/%,$(OBJS))
+CORE_OBJS = $(filter src/base/% src/registry/% src/decode/%,$(OBJS))
+bench-micro: build/micro/micro $(if $(MODE),,build/micro/conversions.so)
+	@test/micro/run $< $(MODE)
+	@$(if $(MODE),,$(TEST_PYTHON) test/micro/conversions.py build/micro/conversions.so)
+build/micro/conversions.so: test/micro/conversions.cpp $(CORE_OBJS)
+	@mkdir -p $(@D); $(CXX) $(CXXFLAGS) -fPIC $(CPPFLAGS) -shared -o $@ $^ $(CORE_LIBRARIES)
+build/micro/micro: test/micro/micro.cpp $(CORE_OBJS)
 	@mkdir -p $(@D); $(CXX) -std=c++20 -O2 -g -Wall -Wextra -Wno-missing-field-initializers -Isrc -o $@ $^ $(CORE_LIBRARIES)
 chaos: all mock  ; @$(TEST_PYTHON) test/chaos/chaos.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 fuzz:            ; @$(MAKE) --no-print-directory -C test/fuzz run
 lint: all        ; @test/lint.sh
 format:          ; @clang-format -i src/*/*.h src/*/*.cpp test/*/*.h test/*/*.cpp
-.PHONY: always mock setup demo check unit tap bench bench-micro chaos fuzz lint format
+.PHONY: always mock setup demo check unit tap bench profile bench-micro chaos fuzz lint format
