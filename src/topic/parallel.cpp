@@ -14,11 +14,6 @@ namespace ke::topic {
 
 namespace {
 
-scan_state* state_of(ForeignScanState* node)
-{
-    return static_cast<scan_state*>(node->fdw_state);
-}
-
 void evaluate_now(ForeignScanState* node, scan_state* scan)
 {
     evaluate(scan->pushed, stage::running, node->ss.ps.ps_ExprContext, scan->values);

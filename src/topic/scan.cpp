@@ -18,11 +18,6 @@ namespace ke::topic {
 
 namespace {
 
-scan_state* state_of(ForeignScanState* node)
-{
-    return static_cast<scan_state*>(node->fdw_state);
-}
-
 // Catalog lookups and the first questions to the broker.
 void begin_kafka(ForeignScanState* node, scan_state* scan)
 {
@@ -37,12 +32,12 @@ void begin_kafka(ForeignScanState* node, scan_state* scan)
     scan->kafka = pg::adopt(estate->es_query_cxt, std::move(kafka));
 }
 
-// Values of tables that declare _error are judged in subtransactions, of which the server takes none
-// while other nodes run in parallel: they then run in this process alone.
-void run_alone(ForeignScanState* node, const scan_state* scan)
+// All nodes of the statement run in this process alone. Values of tables that declare _error are judged
+// in subtransactions, of which the server takes none while nodes run in parallel; and a batch is this
+// process's, also for a plan that was made when there was none (of a function's statement).
+void run_alone(ForeignScanState* node)
 {
-    if (scan->maker->errors_are_rows)
-        node->ss.ps.state->es_plannedstmt->parallelModeNeeded = false;
+    node->ss.ps.state->es_plannedstmt->parallelModeNeeded = false;
 }
 
 void begin(ForeignScanState* node, int eflags)
@@ -58,6 +53,7 @@ void begin(ForeignScanState* node, int eflags)
         return;
     if (current_batch) {
         begin_batch(node, scan, current_batch);
+        run_alone(node);
         return;
     }
     TupleDesc tuple = RelationGetDescr(node->ss.ss_currentRelation);
@@ -69,7 +65,8 @@ void begin(ForeignScanState* node, int eflags)
     scan->maker = make_row_maker(tuple, scan->kafka->columns(), scan->plan.attributes);
     if (!scan->maker->errors_are_rows)
         scan->maker->table = RelationGetRelationName(node->ss.ss_currentRelation);
-    run_alone(node, scan);
+    if (scan->maker->errors_are_rows)
+        run_alone(node);
 }
 
 TupleTableSlot* iterate(ForeignScanState* node)

@@ -99,6 +99,11 @@ struct scan_state {
     bool explain_only;
 };
 
+inline scan_state* state_of(ForeignScanState* node)
+{
+    return static_cast<scan_state*>(node->fdw_state);
+}
+
 // batch_scan.cpp
 void begin_batch(ForeignScanState*, scan_state*, batch*);
 void rewind_batch(scan_state*);

@@ -89,3 +89,18 @@ def test_not_with_errors_as_rows(db, kafka, records):
     db.execute("SET max_parallel_workers_per_gather = 2")
     assert "Parallel" not in plan_of(db, "SELECT count(n) FROM judged")
     assert db.value("SELECT count(n) FROM judged") == 4800
+
+
+def test_a_batch_is_read_by_its_own_process(db, kafka, records, produce):
+    """A function's statement, planned for several processes outside, is run inside a batch."""
+    db.execute("SET max_parallel_workers_per_gather = 2")
+    db.execute("CREATE FUNCTION how_many() RETURNS bigint LANGUAGE plpgsql SET search_path = public AS"
+               " 'BEGIN RETURN (SELECT count(n) FROM records); END'")
+    assert db.value("SELECT how_many()") == 4800
+    db.execute("CREATE TABLE target (n int CHECK (n <> 7), many bigint)")
+    db.view("v", "SELECT n, how_many() AS many FROM records", into="target")
+    db.wait("v")
+    assert db.value("SELECT count(*) FROM kafka.dead_letters") == 1
+    db.execute("ALTER TABLE target DROP CONSTRAINT target_n_check")
+    assert db.row("SELECT retried, stored, kept FROM kafka.retry('v')") == (1, 1, 0)
+    assert db.row("SELECT count(*), min(many) FROM target WHERE n = 7") == (1, 1)
