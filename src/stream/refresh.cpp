@@ -269,12 +269,16 @@ void refreshing::settle_catalogs()
                     " AND o.topic = n.topic AND o.partition = n.partition"
                     " AND o.record_offset = n.record_offset AND o.to_topic IS NULL",
                     both);
-        for (const auto& [at, next] : done) {
+        auto place = [&](const partition_key& at, std::int64_t next) {
             sql_arguments a;
             a.add_oid(is_.view);
             a.add_text(at.topic.c_str());
             a.add(INT4OID, Int32GetDatum(at.partition.value));
             a.add(INT8OID, Int64GetDatum(next));
+            return a;
+        };
+        for (const auto& [at, next] : done) {
+            sql_arguments a = place(at, next);
             stream::run("INSERT INTO kafka.progress AS p (view, topic, partition, next_offset)"
                         " VALUES ($1, $2, $3, $4) ON CONFLICT (view, topic, partition) DO UPDATE"
                         " SET next_offset = $4, leader_epoch = NULL, mark_offset = NULL,"
@@ -292,16 +296,10 @@ void refreshing::settle_catalogs()
                         a);
         }
         // Should they come back, they go on where they were left, and the view has them from there.
-        for (const auto& [at, next] : absent) {
-            sql_arguments a;
-            a.add_oid(is_.view);
-            a.add_text(at.topic.c_str());
-            a.add(INT4OID, Int32GetDatum(at.partition.value));
-            a.add(INT8OID, Int64GetDatum(next));
+        for (const auto& [at, next] : absent)
             stream::run("UPDATE kafka.begun SET first_offset = $4"
                         " WHERE view = $1 AND topic = $2 AND partition = $3",
-                        a);
-        }
+                        place(at, next));
         sql_arguments view;
         view.add_oid(is_.view);
         stream::run("DELETE FROM kafka.skip_log WHERE view = $1", view);

@@ -92,10 +92,6 @@ void to_utf8(topic_columns& t)
     }
 }
 
-} // namespace
-
-namespace {
-
 // The client of the server's schema registry, where a format may ask one; else null.
 std::shared_ptr<registry::client> registry_of(Oid relid, Oid user, const decode::row_plan& plan)
 {

@@ -139,7 +139,6 @@ void kafka_scan::lead(shared_scan* s)
 {
     const bool fits = write_shared(s, pack_ranges(ranges_), ranges_.size());
     shared_ = fits ? s : nullptr; // else the leader reads alone
-    helpers_ = fits ? static_cast<int>(s->participants) - 1 : 0;
 }
 
 void kafka_scan::join(shared_scan* s)

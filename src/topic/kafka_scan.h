@@ -47,7 +47,6 @@ class kafka_scan {
     // --- for EXPLAIN: of all runs together ---
     std::uint64_t records() const { return records_ + (reader_ ? reader_->records() : 0); }
     std::uint64_t bytes() const { return bytes_ + (reader_ ? reader_->bytes() : 0); }
-    int helpers() const { return helpers_; } // workers of a parallel query that read, too
     std::uint64_t rejected = 0;
     // Ranges of the newest run.
     const std::vector<partition_ranges>& ranges() const { return ranges_; }
@@ -71,7 +70,6 @@ class kafka_scan {
     std::vector<partition_ranges> ranges_;
     std::unique_ptr<reader> reader_;
     shared_scan* shared_ = nullptr; // null: everything is this scan's alone
-    int helpers_ = 0;
 
     ingest::chunk* chunk_ = nullptr; // the reader's
     std::uint32_t message_ = 0;

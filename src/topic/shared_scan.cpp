@@ -62,9 +62,9 @@ std::size_t size_of_shared(std::size_t packed)
 bool write_shared(shared_scan* s, const std::string& packed, std::size_t partitions)
 {
     const bool fits = packed.size() <= s->room;
-    s->size = fits ? packed.size() : 0;
     s->partitions = fits ? static_cast<std::uint32_t>(partitions) : 0;
-    std::memcpy(s->packed, packed.data(), s->size);
+    if (fits)
+        std::memcpy(s->packed, packed.data(), packed.size());
     pg_atomic_write_u32(&s->next, 0);
     return fits;
 }

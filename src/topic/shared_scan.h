@@ -26,7 +26,6 @@ struct shared_scan {
     std::uint32_t participants;
     pg_atomic_uint64 records, bytes, rejected; // of all who are done
     std::size_t room;                          // of what follows
-    std::size_t size;
     char packed[FLEXIBLE_ARRAY_MEMBER];
 };
 
