@@ -38,6 +38,14 @@ SELECT id, _op, _source_ts FROM kafka.decode(NULL::orders,
     '{"id": 8, "__op": "u", "__source_ts_ms": 1505459220123, "__deleted": "false"}');
 SELECT id, _op FROM kafka.decode(NULL::orders, '{"source": {}, "op": "t", "ts_ms": 1}');
 SELECT id, _op FROM kafka.decode(NULL::orders, NULL);
+-- what an event leaves out; a document of MongoDB's
+CREATE FOREIGN TABLE left_out (id int, a text, b bytea, "C d" text[], _op text, _unavailable text[])
+    SERVER s OPTIONS (topic 't', format 'debezium');
+SELECT * FROM kafka.decode(NULL::left_out, '{"op": "u", "source": {}, "after": {"id": 1, "a": "x",
+    "b": "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==", "C d": ["__debezium_unavailable_value"]}}');
+SELECT * FROM kafka.decode(NULL::left_out, '{"op": "u", "source": {}, "after": null}');
+SELECT * FROM kafka.decode(NULL::left_out, convert_to('{"op": "u", "source": {}, "after":
+    "{\"id\": {\"$numberLong\": \"7\"}, \"a\": {\"$oid\": \"596e275826f08b2730779e1f\"}}"}', 'UTF8'));
 -- bad ones
 SELECT * FROM kafka.decode(NULL::orders, '{"op": "c", "after": {"doc": "__debezium_unavailable_value"}}');
 SELECT * FROM kafka.decode(NULL::orders, '{"op": "c", "after": {"amount": "*"}}');

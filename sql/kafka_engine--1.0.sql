@@ -195,6 +195,11 @@ CREATE FUNCTION kafka.combine(aggregate regprocedure, kafka.state, kafka.state) 
 CREATE FUNCTION kafka.final(aggregate regprocedure, kafka.state, result anyelement) RETURNS anyelement
     AS 'MODULE_PATHNAME', 'kafka_engine_final' LANGUAGE C STABLE PARALLEL SAFE;
 
+-- Of a key's changes in one batch: the newest value that is known.
+CREATE FUNCTION kafka.newest_step(anyelement, anyelement, boolean) RETURNS anyelement
+    AS 'MODULE_PATHNAME', 'kafka_engine_newest_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+CREATE AGGREGATE kafka.newest(anyelement, boolean) (SFUNC = kafka.newest_step, STYPE = anyelement);
+
 -- ---------------------------------------------------------------- continuous views: ddl (stream/)
 
 -- Transactional, for the view's owner. to: the forms of the option kafka.start.

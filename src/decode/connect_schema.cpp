@@ -32,13 +32,42 @@ bool is_null(std::string_view value)
     return value.empty() || value == "null";
 }
 
-bool is_unavailable(std::string_view value, bool of_bytea)
+namespace {
+
+constexpr std::string_view placeholder = "\"__debezium_unavailable_value\"";
+
+bool is_placeholder_array(std::string_view array)
 {
-    constexpr std::string_view word = "\"__debezium_unavailable_value\"";
-    constexpr std::string_view as_bytes = "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"";
-    if (value.starts_with('[') && value.size() > 2)
-        return trim_json(value.substr(1, value.size() - 2)) == word;
-    return value == word || (of_bytea && value == as_bytes);
+    constexpr std::string_view uuid = "\"b68a35a7-17ad-35b3-af2a-ae46edb4545a\""; // made of the word
+    std::string_view inside = trim_json(array.substr(1, array.size() - 2));
+    if (inside == placeholder || inside == uuid)
+        return true;
+    std::size_t at = 1;
+    if (!inside.starts_with("95,") && !inside.starts_with("95 ")) // '_'
+        return false;
+    for (json_members m(array); m.next(); at++)
+        if (at + 1 >= placeholder.size() ||
+            m.value() != std::to_string(static_cast<int>(placeholder[at])))
+            return false;
+    return at + 1 == placeholder.size();
+}
+
+} // namespace
+
+bool is_unavailable(std::string_view value, bool of_bytes)
+{
+    constexpr std::string_view base64 = "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"",
+                               hex = "\"5f5f646562657a69756d5f756e617661696c61626c655f76616c7565\"";
+    switch (value.size() > 2 ? value.front() : ' ') {
+    case '"':
+        return value == placeholder || (of_bytes && (value == base64 || value == hex));
+    case '[':
+        return is_placeholder_array(value);
+    case '{':
+        return member(value, placeholder.substr(1, placeholder.size() - 2)) == placeholder;
+    default:
+        return false;
+    }
 }
 
 connect_meanings read_connect_schema(std::string_view schema)

@@ -25,7 +25,8 @@ std::string_view member(std::string_view object, std::string_view name);
 // The content of a string; empty of anything else.
 std::string text_of(std::string_view value);
 bool is_null(std::string_view value);
-// Debezium's word for a large value that was not changed: as text, as bytes, alone in an array.
-bool is_unavailable(std::string_view value, bool of_bytea);
+// Debezium's word for a large value that was not changed: as text; as bytes in a column of them; alone,
+// by its bytes or as a uuid in an array; as key and value of a map.
+bool is_unavailable(std::string_view value, bool of_bytes);
 
 } // namespace ke::decode

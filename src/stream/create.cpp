@@ -18,6 +18,7 @@ extern "C" {
 }
 
 #include "pg/guard.h"
+#include "stream/changes.h"
 #include "stream/keyed.h"
 #include "stream/options.h"
 #include "stream/query_check.h"
@@ -263,6 +264,7 @@ judged judge(Query* query, Oid topic_table, const request& r)
     j.shown = column_definitions(query);
     j.grouped = is_grouped(query);
     j.keys = judge_keying(query, r.key, r.on_conflict, r.delete_when);
+    j.keys.unavailable = r.unavailable && j.keys.how == conflict::update;
     if (j.grouped)
         j.parts = split(query);
     else
@@ -403,6 +405,7 @@ ObjectAddress create_continuous_view(CreateTableAsStmt* stmt, const char* query_
     v.topic_table = check_query(query);
     check_rights_everywhere(query);
     check_server_right(v.topic_table);
+    follow_changes(&r, query, v.topic_table);
     judged j = judge(query, v.topic_table, r);
     fill_defaults(&r, v.topic_table, stmt->into->rel);
     start_positions start = resolve_start(v.topic_table, GetUserId(), r.start, r.group);

@@ -28,6 +28,7 @@ struct request {
     const char* key = nullptr;
     const char* on_conflict = nullptr;
     const char* delete_when = nullptr;
+    bool unavailable = true; // as in keying
     const char* paused = nullptr; // why, or null
 };
 

@@ -20,6 +20,7 @@ extern "C" {
 #include "utils/varlena.h"
 }
 
+#include "stream/changes.h"
 #include "stream/relations.h"
 
 namespace ke::stream {
@@ -117,7 +118,7 @@ keying judge_keying(const Query* q, const char* key, const char* on_conflict, co
     return k;
 }
 
-// ------------------------------------------------------------------ order of arrival
+// ------------------------------------------------------------------ columns of the topic, from any depth
 
 namespace {
 
@@ -131,37 +132,48 @@ namespace {
     pg_unreachable();
 }
 
-Var* arrival_in(Query* q, Oid topic_table);
+Var* reach(Query* q, Oid topic_table, AttrNumber number);
 
-// Of one entry of FROM; null: not where the topic is.
-Var* arrival_of(Query* q, Index number, Oid topic_table)
+Var* var_of(Index relation, AttrNumber number, Oid topic_table)
 {
-    RangeTblEntry* rte = rt_fetch(number, q->rtable);
+    if (number == SelfItemPointerAttributeNumber)
+        return makeVar(relation, number, TIDOID, -1, InvalidOid, 0);
+    Oid type, collation;
+    int32 modifier;
+    get_atttypetypmodcoll(topic_table, number, &type, &modifier, &collation);
+    return makeVar(relation, number, type, modifier, collation, 0);
+}
+
+// Of one entry of FROM; null: not where the topic is. Subqueries give the column as one more of theirs.
+Var* reach_in_entry(Query* q, Index relation, Oid topic_table, AttrNumber number)
+{
+    RangeTblEntry* rte = rt_fetch(relation, q->rtable);
     if (rte->rtekind == RTE_RELATION && rte->relid == topic_table) {
-        pg::mark_selected(q, rte, SelfItemPointerAttributeNumber);
-        return makeVar(number, SelfItemPointerAttributeNumber, TIDOID, -1, InvalidOid, 0);
+        pg::mark_selected(q, rte, number);
+        return var_of(relation, number, topic_table);
     }
     if (rte->rtekind != RTE_SUBQUERY)
         return nullptr;
-    Var* inner = arrival_in(rte->subquery, topic_table);
+    Var* inner = reach(rte->subquery, topic_table, number);
     if (!inner)
         return nullptr;
     auto column = static_cast<AttrNumber>(list_length(rte->subquery->targetList) + 1);
-    rte->subquery->targetList =
-        lappend(rte->subquery->targetList,
-                makeTargetEntry(reinterpret_cast<Expr*>(inner), column, pstrdup("arrival"), false));
-    rte->eref->colnames = lappend(rte->eref->colnames, makeString(pstrdup("arrival")));
-    return makeVar(number, column, TIDOID, -1, InvalidOid, 0);
+    char* name = number > 0 ? get_attname(topic_table, number, false) : pstrdup("arrival");
+    rte->subquery->targetList = lappend(
+        rte->subquery->targetList, makeTargetEntry(reinterpret_cast<Expr*>(inner), column, name, false));
+    rte->eref->colnames = lappend(rte->eref->colnames, makeString(name));
+    return makeVar(relation, column, inner->vartype, inner->vartypmod, inner->varcollid, 0);
 }
 
-Var* arrival_in(Query* q, Oid topic_table)
+Var* reach(Query* q, Oid topic_table, AttrNumber number)
 {
     ListCell* lc;
     foreach (lc, q->rtable) {
         auto* rte = lfirst_node(RangeTblEntry, lc);
         if (rte->rtekind == RTE_JOIN && rte->alias)
             refuse_path("a join with an alias");
-        if (Var* v = arrival_of(q, static_cast<Index>(foreach_current_index(lc) + 1), topic_table))
+        auto relation = static_cast<Index>(foreach_current_index(lc) + 1);
+        if (Var* v = reach_in_entry(q, relation, topic_table, number))
             return v;
     }
     return nullptr;
@@ -177,16 +189,8 @@ struct names_in_reach {
 
 Node* column_of_topic(const names_in_reach* n, const char* name)
 {
-    if (!n->topic)
-        return nullptr;
     AttrNumber number = get_attnum(n->topic_table, name);
-    if (number <= 0)
-        return nullptr;
-    Oid type, collation;
-    int32 modifier;
-    get_atttypetypmodcoll(n->topic_table, number, &type, &modifier, &collation);
-    pg::mark_selected(n->query, rt_fetch(n->topic, n->query->rtable), number);
-    return reinterpret_cast<Node*>(makeVar(n->topic, number, type, modifier, collation, 0));
+    return number > 0 ? reinterpret_cast<Node*>(reach(n->query, n->topic_table, number)) : nullptr;
 }
 
 // As in ORDER BY: the query's columns first, then those of the topic.
@@ -280,13 +284,17 @@ void add_column(Query* q, Expr* e, const char* wanted)
 
 void add_hidden_columns(Query* q, Oid topic_table, const keying& k)
 {
-    Expr* deletes = k.delete_when ? condition_of(q, topic_table, k.delete_when) : nullptr;
-    Var* arrival = arrival_in(q, topic_table);
+    Var* arrival = reach(q, topic_table, SelfItemPointerAttributeNumber);
     if (!arrival)
         refuse_path("a view or a common table expression");
+    Expr* deletes = k.delete_when ? condition_of(q, topic_table, k.delete_when) : nullptr;
+    const AttrNumber marks = k.unavailable ? unavailable_column(topic_table) : 0;
+    Var* unavailable = marks > 0 ? reach(q, topic_table, marks) : nullptr;
     add_column(q, reinterpret_cast<Expr*>(arrival), "arrival");
     if (deletes)
         add_column(q, deletes, "deletes");
+    if (unavailable)
+        add_column(q, reinterpret_cast<Expr*>(unavailable), "unavailable");
 }
 
 // ------------------------------------------------------------------ the unique index

@@ -19,6 +19,7 @@ struct keying {
     List* names = NIL; // of the query's columns, String nodes; NIL: rows have no key
     conflict how = conflict::error;
     const char* delete_when = nullptr;
+    bool unavailable = true; // columns keep what a change event does not have
 };
 
 // The options of a view that belong to each other, against its query; null: not given. Raises.
@@ -29,7 +30,8 @@ List* key_names(const char* option);
 
 conflict conflict_of(const char* option);
 
-// Appends the order of arrival and, with kafka.delete_when, whether the row deletes its key.
+// Appends the order of arrival; with kafka.delete_when whether the row deletes its key; of change events the
+// names of columns whose values they do not have.
 void add_hidden_columns(Query*, Oid topic_table, const keying&);
 
 // The unique index that stands behind a conflict on these columns of a table: found, or made.

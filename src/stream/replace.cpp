@@ -169,7 +169,12 @@ void replace_view_query(Oid view, const handled_view& h, const registration& r, 
     const bool grouped = is_grouped(query);
     if (!grouped)
         take_names(query, h.query);
-    judged j = judge(query, topic_table, r.given);
+    request given = r.given;
+    const int kept = list_length(r.shown) + 1 + (given.delete_when ? 1 : 0); // and the order of arrival
+    Relation hidden = table_open(h.query, NoLock);
+    given.unavailable = RelationGetNumberOfAttributes(hidden) > kept;
+    table_close(hidden, NoLock);
+    judged j = judge(query, topic_table, given);
     check_stored(view, h.query, j.parts.partial, grouped);
     take_names(j.parts.partial, h.query);
     if (finishes != (j.parts.final != nullptr))

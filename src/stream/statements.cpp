@@ -1,6 +1,7 @@
-// How rows get into a view's table. Four shapes: a plain INSERT; groups merged by ON CONFLICT; keyed rows
-// of which the newest wins, or the first ("Views that merge" in src/README.md). Rows are sorted by key
-// wherever they meet rows that are there, so that two workers take row locks in one order.
+// How rows get into a view's table. Five shapes: a plain INSERT; groups merged by ON CONFLICT; keyed rows
+// of which the newest wins, column by column where changes may lack values, or the first ("Views that merge"
+// in src/README.md). Rows are sorted by key wherever they meet rows that are there, so that two workers take
+// row locks in one order.
 #include "stream/statements.h"
 
 extern "C" {
@@ -16,8 +17,9 @@ extern "C" {
 
 #include "pg/guard.h"
 #include "stream/aggregates.h"
-#include "stream/keyed.h"
 #include "stream/body.h"
+#include "stream/changes.h"
+#include "stream/keyed.h"
 
 namespace ke::stream {
 
@@ -28,7 +30,9 @@ struct column {
     const char* target; // quoted
     const char* source; // in the hidden query, quoted
     const char* value;  // source, cast to the target's type where it has another
-    const char* equal;  // of keys that rows are deleted by: t.column = d.column
+    const char* equal;  // of keys that rows are found by: t.column = d.column
+    const char* lacks;  // names of the topic's columns that it is computed from, or null
+    const char* known;  // of change events: a name for whether one says what it is
     bool key;
     merge how; // of groups
     Oid aggregate;
@@ -40,7 +44,7 @@ struct shape {
     column* columns;
     bool grouped;
     conflict how;
-    const char *arrival, *deletes; // quoted, or null
+    const char *arrival, *deletes, *unavailable; // quoted, or null
 };
 
 const char* qualified_name(Oid relid)
@@ -144,11 +148,36 @@ void look_at_keys(shape* s, Oid query, List* names)
 }
 
 struct plain_view { // what is needed of a registered_view
-    Oid query, target;
+    Oid query, target, topic_table;
     const std::int16_t* attributes;
     int count;
     const char *key, *on_conflict, *delete_when; // "": not given
 };
+
+// Columns whose values a change event may not have.
+void look_at_lacks(shape* s, const plain_view& v, int number)
+{
+    Relation rel = table_open(v.query, NoLock);
+    Query* q = static_cast<Query*>(copyObjectImpl(get_view_query(rel)));
+    const bool there = RelationGetNumberOfAttributes(rel) >= number;
+    table_close(rel, NoLock);
+    if (!there) {
+        if (unavailable_column(v.topic_table) == 0)
+            return;
+        ereport(ERROR,
+                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                 errmsg("the view was made before its topic table had the column _unavailable"),
+                 errdetail("It would store nulls for values that change events do not have."),
+                 errhint("Drop the column, or make the view anew.")));
+    }
+    for (int i = 0; i < s->count; i++) {
+        column& c = s->columns[i];
+        if (!c.key)
+            c.lacks = source_columns(q, list_nth_node(TargetEntry, q->targetList, i), v.topic_table);
+        if (c.lacks)
+            s->unavailable = quoted_column(v.query, number);
+    }
+}
 
 shape shape_of(const plain_view& v)
 {
@@ -157,6 +186,7 @@ shape shape_of(const plain_view& v)
     for (int i = 0; i < v.count; i++) {
         column& c = s.columns[i];
         c.target = quoted_column(v.target, v.attributes[i]);
+        c.known = psprintf("\"knows %d\"", i + 1);
         c.source = quoted_column(v.query, i + 1);
         c.value = value_of_type(c.source, v.query, i + 1, v.target, v.attributes[i]);
     }
@@ -176,7 +206,9 @@ shape shape_of(const plain_view& v)
     look_at_keys(&s, v.query, key_names(v.key));
     s.arrival = quoted_column(v.query, v.count + 1);
     s.deletes = *v.delete_when ? quoted_column(v.query, v.count + 2) : nullptr;
-    for (int i = 0; s.deletes && i < v.count; i++)
+    if (s.how == conflict::update)
+        look_at_lacks(&s, v, v.count + (s.deletes ? 3 : 2));
+    for (int i = 0; (s.deletes || s.unavailable) && i < v.count; i++)
         if (s.columns[i].key)
             s.columns[i].equal = equality_of(v.target, v.attributes[i]);
     return s;
@@ -254,23 +286,84 @@ char* merge_statement(const shape& s)
 const char* rows_of(const shape& s)
 {
     if (!s.deletes)
-        return s.source;
+        return psprintf("%s r", s.source);
     const char* no_key = join(s, which::keys, " OR ", [](const column& c) -> const char* {
         return psprintf("%s IS NULL", c.value);
     });
     return psprintf("(SELECT * FROM %s WHERE %s IS NOT TRUE OR NOT (%s)) r", s.source, s.deletes, no_key);
 }
 
+char* newest_wins(const shape& s)
+{
+    return join(s, which::others, ", ", [](const column& c) -> const char* {
+        return psprintf("%s = excluded.%s", c.target, c.target);
+    });
+}
+
 char* update_statement(const shape& s)
 {
     const char* keys = join(s, which::keys, ", ", value_of);
-    const char* sets = join(s, which::others, ", ", [](const column& c) -> const char* {
-        return psprintf("%s = excluded.%s", c.target, c.target);
-    });
     return psprintf("%s FROM (SELECT DISTINCT ON (%s) * FROM %s ORDER BY %s, %s DESC) x%s %s",
                     insert_head(s, join(s, which::all, ", ", source_of)), keys, rows_of(s), keys,
                     s.arrival, s.deletes ? psprintf(" WHERE %s IS NOT TRUE", s.deletes) : "",
-                    conflict_clause(s, sets));
+                    conflict_clause(s, newest_wins(s)));
+}
+
+// Whether the row says what the column is; a delete says that it is nothing.
+const char* knows(const shape& s, const column& c)
+{
+    if (!c.lacks)
+        return "true";
+    return psprintf("(%s(%s OPERATOR(pg_catalog.&&) %s) IS NOT TRUE)",
+                    s.deletes ? psprintf("%s OR ", s.deletes) : "", s.unavailable, c.lacks);
+}
+
+// The batch's rows in the order of their changes, under the names of the table's columns.
+char* changes_in_order(const shape& s)
+{
+    const char* columns = join(s, which::all, ", ", [&](const column& c) -> const char* {
+        return c.lacks ? psprintf("%s AS %s, %s AS %s", c.value, c.target, knows(s, c), c.known)
+                       : psprintf("%s AS %s", c.value, c.target);
+    });
+    return psprintf("SELECT %s, %s AS \"it deletes\" FROM %s ORDER BY %s, r.%s", columns,
+                    s.deletes ? s.deletes : "false", rows_of(s),
+                    join(s, which::keys, ", ", target_of), s.arrival);
+}
+
+// Column by column the newest value that is known, from behind the last delete; where there is none, the one
+// that is stored (o), if there is.
+char* change_statement(const shape& s)
+{
+    const char* newest = join(s, which::all, ", ", [](const column& c) -> const char* {
+        return c.lacks ? psprintf("kafka.newest(%s, %s) AS %s, pg_catalog.bool_or(%s) AS %s", c.target,
+                                  c.known, c.target, c.known, c.known)
+                       : psprintf("kafka.newest(%s, true) AS %s", c.target, c.target);
+    });
+    const char* values = join(s, which::all, ", ", [](const column& c) -> const char* {
+        return c.lacks ? psprintf("CASE WHEN d.%s THEN d.%s ELSE o.%s END", c.known, c.target, c.target)
+                       : psprintf("d.%s", c.target);
+    });
+    StringInfoData complete;
+    initStringInfo(&complete);
+    for (int i = 0; i < s.count; i++)
+        if (s.columns[i].lacks)
+            appendStringInfo(&complete, "%sd.%s", complete.len ? " AND " : "", s.columns[i].known);
+    const char* stored = join(s, which::others, ", ", [](const column& c) -> const char* {
+        return psprintf("t.%s", c.target);
+    });
+    const char* equal = join(s, which::keys, " AND ", [](const column& c) -> const char* {
+        return c.equal;
+    });
+    const char* order = join(s, which::keys, ", ", [](const column& c) -> const char* {
+        return psprintf("d.%s", c.target);
+    });
+    return psprintf("%s FROM (SELECT %s, kafka.newest(\"it deletes\", true) AS \"it deletes\""
+                    " FROM (%s) c GROUP BY %s) d"
+                    " LEFT JOIN LATERAL (SELECT %s FROM %s t WHERE NOT (%s) AND %s LIMIT 1) o ON true"
+                    " WHERE d.\"it deletes\" IS NOT TRUE ORDER BY %s %s",
+                    insert_head(s, values), newest, changes_in_order(s),
+                    join(s, which::keys, ", ", target_of), stored, s.target, complete.data, equal,
+                    order, conflict_clause(s, newest_wins(s)));
 }
 
 // The first one of each key wins, counted from behind the last delete.
@@ -306,7 +399,7 @@ char* store_statement(const shape& s)
         return merge_statement(s);
     switch (s.how) {
     case conflict::update:
-        return update_statement(s);
+        return s.unavailable ? change_statement(s) : update_statement(s);
     case conflict::nothing:
         return nothing_statement(s);
     default:
@@ -342,6 +435,7 @@ std::vector<std::string> statements_of(const registered_view& v)
         return statements_of_body(v.body);
     const plain_view plain{v.query,
                            v.target,
+                           v.topic_table,
                            v.target_columns.data(),
                            static_cast<int>(v.target_columns.size()),
                            v.options.key.c_str(),

@@ -121,6 +121,53 @@ TEST(debezium_values_with_schema)
              "<1000000001>");
 }
 
+TEST(debezium_values_that_are_left_out)
+{
+    const type_desc t_texts = array_of(type_of(cell_type::text)), t_ints = array_of(t_int),
+                    t_uuids = array_of(type_of(cell_type::uuid));
+    decoding d(table({from_payload("a", t_text), from_payload("b", t_bytea), from_payload("c", t_texts),
+                      from_payload("d", t_ints), from_payload("e", t_uuids), from_payload("f", t_jsonb),
+                      from_payload("_unavailable", t_texts)},
+                     "debezium"));
+    auto after = [&](std::string_view row) {
+        return d.decode(R"({"op": "u", "after": )" + std::string(row) + "}");
+    };
+    CHECK_EQ(after(R"({"a": "__debezium_unavailable_value", "b": "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==",
+        "c": ["__debezium_unavailable_value"], "d": [95, 95,100,101,98,101,122,105,117,109,95,117,110,97,
+        118,97,105,108,97,98,108,101,95,118,97,108,117,101], "e": ["b68a35a7-17ad-35b3-af2a-ae46edb4545a"],
+        "f": {"__debezium_unavailable_value": "__debezium_unavailable_value"}})"),
+             R"(null,null,null,null,null,null,<{"a","b","c","d","e","f"}>)");
+    CHECK_EQ(after(R"({"a": "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==", "d": [95,95], "unknown":
+        "__debezium_unavailable_value"})"),
+             "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==,null,null,<{\"95\",\"95\"}>,null,null,null");
+    // An update without its row; a delete needs none.
+    CHECK_EQ(after("null"), R"(null,null,null,null,null,null,<{"a","b","c","d","e","f"}>)");
+    CHECK_EQ(d.decode(R"({"op": "d", "before": null})"), "null,null,null,null,null,null,null");
+    CHECK_EQ(decoding(table({from_payload("a", t_text)}, "debezium")).decode(R"({"op": "u", "after": null})"),
+             "!22P02 invalid input for format debezium (The event holds no row: the connector has to send "
+             "whole ones.)");
+}
+
+TEST(debezium_of_mongodb)
+{
+    decoding d(table({from_payload("_id", t_text), from_payload("n", t_big), from_payload("m", t_numeric),
+                      from_payload("at", t_tz), from_payload("b", t_bytea), from_payload("doc", t_jsonb)},
+                     "debezium"));
+    auto after = [&](std::string_view document) {
+        return d.decode(R"({"op": "u", "before": null, "after": ")" + std::string(document) +
+                        R"(", "source": {"connector": "mongodb"}})");
+    };
+    CHECK_EQ(after(R"({\"_id\": {\"$oid\": \"596e\"}, \"n\": {\"$numberLong\": \"12\"}, )"
+                   R"(\"m\": {\"$numberDecimal\": \"1.50\"}, \"at\": {\"$date\": 1505459220123}, )"
+                   R"(\"b\": {\"$binary\": {\"base64\": \"AQI=\", \"subType\": \"00\"}}, )"
+                   R"(\"doc\": {\"$oid\": \"1\"}})"),
+             "596e,12,1.50,2017-09-15 07:07:00.123000+00,x0102,<{\"$oid\": \"1\"}>");
+    CHECK_EQ(after(R"({\"at\": {\"$date\": {\"$numberLong\": \"-1\"}}, \"m\": 3, \"b\": {\"$binary\": {}}})"),
+             "null,null,3,1969-12-31 23:59:59.999000+00,null,null");
+    CHECK_EQ(after(R"({\"at\": {\"$date\": {}}})").substr(0, 10), "!22P02 at:");
+    CHECK_EQ(after("7"), "!22P02 invalid input for format debezium (The payload is not an object.)");
+}
+
 TEST(debezium_malformed)
 {
     decoding d(orders());
