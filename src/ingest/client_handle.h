@@ -13,6 +13,7 @@
 
 #include "ingest/hub.h"
 #include "ingest/lane.h"
+#include "ingest/layout_queue.h"
 #include "kafka/client.h"
 #include "kafka/control.h"
 
@@ -36,6 +37,7 @@ struct client_core {
     std::shared_ptr<doorbell> bell; // of the hub
     std::shared_ptr<kafka::client> client;
     std::unique_ptr<kafka::control> control;
+    std::shared_ptr<layout_queue> layouts = std::make_shared<layout_queue>(); // askers hold it too
     std::vector<std::unique_ptr<reader>> readers; // never empty; the first shares client
 
     static result<std::shared_ptr<client_core>> make(const properties&, bool brisk,

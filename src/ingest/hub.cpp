@@ -62,8 +62,9 @@ class hub_impl final : public hub {
     ticket<layout> ask_layout(client_handle* h, std::vector<std::string> topics,
                               duration timeout) noexcept override
     {
-        return ask<layout>(h, timeout, [topics = std::move(topics)](auto& c, auto& p) {
-            return kafka::find_layout(c, topics, p);
+        return enqueue<layout>(h, timeout, [&](const auto& shared) {
+            h->core->layouts->add({std::move(topics), shared, kafka::clock::now() + timeout});
+            return [queue = h->core->layouts](auto& c, auto& p) { return queue->answer(c, p); };
         });
     }
 
@@ -162,19 +163,29 @@ class hub_impl final : public hub {
     }
 
   private:
-    // find: (client&, patience&) -> result<T>, run by an asker.
+    // run_for: given what the ticket shares, the (client&, patience&) that an asker runs to answer it.
     template <class T, class F>
-    ticket<T> ask(client_handle* h, duration timeout, F find) noexcept
+    ticket<T> enqueue(client_handle* h, duration timeout, F run_for) noexcept
     try {
         auto shared = std::make_shared<typename ticket<T>::shared>(bell_);
-        h->core->control->ask(
-            {.deadline = kafka::clock::now() + timeout,
-             .run = [shared, find = std::move(find)](
-                        kafka::client& c, kafka::patience& p) { shared->give(find(c, p)); },
-             .give_up = [shared](fault f) { shared->give(std::move(f)); }});
+        h->core->control->ask({.deadline = kafka::clock::now() + timeout,
+                               .run = run_for(shared),
+                               .give_up = [shared](fault f) { shared->give(std::move(f)); }});
         return ticket<T>(shared);
     } catch (...) {
         return {};
+    }
+
+    // find: (client&, patience&) -> result<T>, run by an asker.
+    template <class T, class F>
+    ticket<T> ask(client_handle* h, duration timeout, F find) noexcept
+    {
+        return enqueue<T>(h, timeout, [&](const auto& shared) {
+            return [shared, find = std::move(find)](kafka::client& c, kafka::patience& p) {
+                shared->give(find(c, p));
+                return true;
+            };
+        });
     }
 
     bool brisk_;

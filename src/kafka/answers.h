@@ -38,12 +38,12 @@ struct topic_layout {
     std::string topic;
     std::vector<partition_state> partitions; // by number
     std::optional<fault> error;              // e.g. topic_missing
+    std::vector<std::string> near;           // where it is missing: names like it
 };
 
 struct layout {
     std::string cluster_id;           // empty: the broker did not say
     std::vector<topic_layout> topics; // of a list: in its order; of a pattern: by name
-    std::vector<std::string> near;    // for a missing topic: names like it
 };
 
 struct watermarks {

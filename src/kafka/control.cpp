@@ -170,6 +170,7 @@ void control::state::probe()
             c.works();
         std::lock_guard again(mutex);
         probing = false;
+        return true;
     };
     waiting.push_back(std::move(q)); // not pending: nobody waits for it
     if (one_more_asker())
@@ -198,14 +199,16 @@ void control::state::answer()
         waiting.pop_front();
         lock.unlock();
         patience p(q->deadline, halted);
+        bool answered = true;
         try {
-            q->run(*of, p);
+            answered = q->run(*of, p);
         } catch (...) {
             if (q->give_up)
                 q->give_up({.kind = fault_kind::out_of_memory, .message = "out of memory"});
         }
         lock.lock();
-        pending.remove(q);
+        if (answered)
+            pending.remove(q);
     }
     --askers;
 }

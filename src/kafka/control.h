@@ -35,6 +35,8 @@ class patience {
     // All that is left, at most so many milliseconds; at least 1.
     int rest(int at_most) const;
     bool over() const { return halted_.load() || clock::now() >= deadline_; }
+    // The same asker's, for another question.
+    patience until(clock::time_point deadline) const { return {deadline, halted_}; }
 
   private:
     clock::time_point deadline_;
@@ -47,7 +49,8 @@ class control {
   public:
     struct question {
         clock::time_point deadline;
-        std::function<void(client&, patience&)> run; // answers by itself
+        // Answers by itself; false: another thread will, or give_up when the time is over.
+        std::function<bool(client&, patience&)> run;
         std::function<void(fault)> give_up;          // answers in its stead; may come after run
     };
 

@@ -100,9 +100,7 @@ void add_near(client& c, layout& l, patience& p)
             names.emplace_back(all.value()->topics[i].topic);
     for (topic_layout& t : l.topics)
         if (t.error && t.error->kind == fault_kind::topic_missing)
-            for (const std::string& name : near_names(t.topic, names))
-                if (std::find(l.near.begin(), l.near.end(), name) == l.near.end())
-                    l.near.push_back(name);
+            t.near = near_names(t.topic, names);
 }
 
 } // namespace

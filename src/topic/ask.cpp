@@ -112,7 +112,7 @@ ingest::layout ask_topics(const line& l, const topic_table& t, bool missing_ok)
     for (ingest::topic_layout& topic : layout.topics) {
         if (topic.error && topic.error->kind == fault_kind::topic_missing) {
             if (!missing_ok)
-                fail_missing(topic.topic, layout.near);
+                fail_missing(topic.topic, topic.near);
         } else if (topic.error) {
             fail(l, std::move(*topic.error));
         }

@@ -171,6 +171,37 @@ TEST(questions_are_answered)
     CHECK(all_gone());
 }
 
+// Rounds of many askers at once: each is told of its own topics, in its own order.
+TEST(layouts_asked_at_once_keep_apart)
+{
+    {
+        setting s;
+        for (int i = 1; i <= 4; ++i)
+            s.broker.topic("t" + std::to_string(i), i);
+        using namespace std::chrono_literals;
+        std::vector<std::pair<std::vector<int>, ticket<layout>>> asked;
+        for (int i = 0; i < 100; ++i) {
+            std::vector<int> of{1 + i % 4, 1 + (i * 7 + 2) % 4};
+            if (i % 3 == 0)
+                of.pop_back();
+            std::vector<std::string> names;
+            for (int n : of)
+                names.push_back("t" + std::to_string(n));
+            asked.emplace_back(of, s.h->ask_layout(s.c, names, 5s));
+        }
+        for (auto& [of, t] : asked) {
+            auto l = answer(*s.h, t);
+            REQUIRE(l.ok());
+            REQUIRE(l.value().topics.size() == of.size());
+            for (std::size_t i = 0; i < of.size(); ++i) {
+                CHECK_EQ(l.value().topics[i].topic, "t" + std::to_string(of[i]));
+                CHECK_EQ(l.value().topics[i].partitions.size(), static_cast<std::size_t>(of[i]));
+            }
+        }
+    }
+    CHECK(all_gone());
+}
+
 TEST(feed_follows_a_log_and_tells_its_end)
 {
     {
