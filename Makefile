@@ -6,7 +6,7 @@ DATA = sql/kafka_engine--1.0.sql
 OBJS = $(patsubst %.cpp,%.o,$(wildcard src/*/*.cpp))
 REGRESS = $(filter-out $(EXTENSION)--%,$(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql))))
 REGRESS_OPTS = --load-extension=$(EXTENSION)
-EXTRA_CLEAN = build test/lib/mock_broker $(OBJS:.o=.d)
+EXTRA_CLEAN = build test/lib/mock_broker test/lib/faults.so $(OBJS:.o=.d)
 
 export PG_CONFIG ?= pg_config
 TEST_PYTHON = $(shell test/lib/python)
@@ -46,9 +46,11 @@ build/flags: always
 	 if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
 endif
 
-mock: test/lib/mock_broker
+mock: test/lib/mock_broker test/lib/faults.so
 test/lib/mock_broker: test/lib/mock_broker.cpp
 	$(CXX) -std=c++20 -Wall -Wextra -O1 -g -o $@ $< -lrdkafka
+test/lib/faults.so: test/lib/faults.cpp
+	$(CXX) -std=c++20 -Wall -Wextra -O1 -g -shared -fPIC -o $@ $<
 unit: $(if $(SANITIZE),,$(filter src/base/% src/kafka/% src/registry/% src/decode/% src/ingest/%,$(OBJS)))
 	@$(MAKE) --no-print-directory -C test/unit run
 tap: all mock    ; @$(TEST_PYTHON) -m pytest -q $(or $(TESTS),test/flow)

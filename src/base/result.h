@@ -25,6 +25,7 @@ enum class fault_kind : std::uint8_t {
     offset_out_of_range, // a gap: the position is not in the log
     other_cluster,       // another cluster behind the same address
     protocol,            // an answer that makes no sense, a broker too old; transient
+    too_large,           // an answer beyond what the client takes; transient (goes on once raised)
     registry_unreachable, // the schema registry does not answer; transient
     registry_refused,     // it refuses the login; transient
     bad_record,          // bytes that do not decode

@@ -182,7 +182,8 @@ class hub {
 
     // librdkafka's statistics, newest, as JSON; "" before the first.
     virtual std::string statistics(client_handle*) noexcept = 0;
-    // What the client last complained of (broker down, login refused), until it works again.
+    // What the client last complained of (broker down, login refused), until it works again; that
+    // something was too large, for a while.
     virtual std::optional<fault> complaint(client_handle*) noexcept = 0;
     // The library's log lines since the last call (the property debug makes more of them).
     virtual std::vector<std::string> take_log(client_handle*) noexcept = 0;

@@ -11,6 +11,8 @@ namespace ke::kafka {
 
 namespace {
 constexpr std::size_t log_lines = 256;
+// Beyond the 30 s in which librdkafka does not repeat itself.
+constexpr std::chrono::seconds too_large_holds{45};
 }
 
 result<std::shared_ptr<client>> client::make(const settings& given, bool brisk,
@@ -116,17 +118,42 @@ void client::heard_error(int err, const char* words)
     std::lock_guard lock(mutex_);
     if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         last_words_ = words != nullptr ? words : "";
-        last_kind_ = kind;
+        last_code_ = err;
+        fault f = make_fault(code, address_, last_words_);
+        if (f.kind == fault_kind::too_large) {
+            too_large_ = std::move(f);
+            too_large_until_ = std::chrono::steady_clock::now() + too_large_holds;
+        }
     }
-    if (kind == fault_kind::authentication)
+    words_are_old_ = false;
+    if (kind == fault_kind::authentication) {
         refusals_.fetch_add(1);
-    else if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-        return; // one connection of several; the rest may do
-    // "1/1 brokers are down" says less than why the last of them went.
-    if (last_kind_ == fault_kind::authentication)
-        code = RD_KAFKA_RESP_ERR__AUTHENTICATION;
-    complaint_ = make_fault(code, address_, last_words_.empty() ? words : last_words_.c_str());
+    } else if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+        doubtful_.store(true); // one connection of several; the rest may do
+        return;
+    }
+    complain(err, words);
+}
+
+// "1/1 brokers are down" says less than why the last of them went.
+void client::complain(int err, const char* words)
+{
+    if (last_code_ != 0)
+        err = last_code_;
+    complaint_ = make_fault(static_cast<rd_kafka_resp_err_t>(err), address_,
+                            last_words_.empty() ? words : last_words_.c_str());
     complaining_.store(true);
+}
+
+void client::fails()
+{
+    std::lock_guard lock(mutex_);
+    if (!doubtful_.exchange(false) || complaint_)
+        return;
+    try {
+        complain(RD_KAFKA_RESP_ERR__TRANSPORT, "");
+    } catch (...) { // no memory for words: the next loss of a connection brings the doubt back
+    }
 }
 
 void client::heard_log(std::string line)
@@ -139,11 +166,12 @@ void client::heard_log(std::string line)
 
 void client::works()
 {
+    doubtful_.store(false);
     if (!complaining_.load())
         return;
     std::lock_guard lock(mutex_);
     complaint_.reset();
-    last_words_.clear();
+    words_are_old_ = true;
     complaining_.store(false);
 }
 
@@ -156,13 +184,15 @@ std::string client::statistics() const
 std::optional<fault> client::complaint() const
 {
     std::lock_guard lock(mutex_);
+    if (!complaint_ && too_large_ && std::chrono::steady_clock::now() < too_large_until_)
+        return too_large_;
     return complaint_;
 }
 
 std::string client::last_words() const
 {
     std::lock_guard lock(mutex_);
-    return last_words_;
+    return words_are_old_ ? std::string() : last_words_;
 }
 
 std::vector<std::string> client::take_log()

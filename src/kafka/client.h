@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -49,14 +50,19 @@ class client {
     void notify(int event_fd);
     // Serves what has come by the event queue; does not block.
     void serve();
-    // The broker answered: a complaint is over.
+    // The broker answered: a complaint is over, and so is a doubt.
     void works();
+    // It did not: a doubt becomes a complaint.
+    void fails();
+    // A connection was lost, and nobody knows yet whether others do.
+    bool doubtful() const { return doubtful_.load(); }
 
     // --- any thread ---
     std::string statistics() const;
     std::optional<fault> complaint() const;
     bool complaining() const { return complaining_.load(); }
-    // What the library last said about a connection that failed; "" before the first time.
+    // What the library last said about a connection that failed; "" before the first time and while
+    // all is well.
     std::string last_words() const;
     // Log lines since the last call, oldest first; at most 256 are kept.
     std::vector<std::string> take_log();
@@ -70,6 +76,7 @@ class client {
     static result<std::shared_ptr<client>> start(const settings&, rd_kafka_conf_s* conf, int type,
                                                  listener deliveries);
     void heard_error(int err, const char* words);
+    void complain(int err, const char* words); // with the mutex
     void heard_log(std::string line);
 
     living alive_;
@@ -81,11 +88,16 @@ class client {
 
     mutable std::mutex mutex_; // guards what follows: control thread writes, all read
     std::string statistics_;
+    // The library says the same words again only after 30 s: they are kept beyond works().
     std::string last_words_;
-    fault_kind last_kind_ = fault_kind::broker_unreachable;
+    bool words_are_old_ = false;
+    int last_code_ = 0;
     std::optional<fault> complaint_;
+    std::optional<fault> too_large_; // the connection is lost at each try, and works between them
+    std::chrono::steady_clock::time_point too_large_until_{};
     std::deque<std::string> log_;
     std::atomic<bool> complaining_{false};
+    std::atomic<bool> doubtful_{false};
     std::atomic<unsigned> refusals_{0};
 };
 

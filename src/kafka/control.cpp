@@ -145,7 +145,7 @@ int control::state::expire_and_sleep_ms(unsigned& refusals, clock::time_point& n
     }
     for (const entry& q : expired)
         refuse(*q, *of, false);
-    if (of->complaining()) {
+    if (of->complaining() || of->doubtful()) {
         if (next_probe <= now) {
             next_probe = now + probe_every;
             probe();
@@ -168,6 +168,8 @@ void control::state::probe()
         bool answered = ping(c, p.rest(1000));
         if (answered)
             c.works();
+        else
+            c.fails();
         std::lock_guard again(mutex);
         probing = false;
         return true;

@@ -65,6 +65,32 @@ std::string sentence(std::string_view words)
     return s;
 }
 
+namespace {
+
+bool says(std::string_view words, std::string_view what)
+{
+    return words.find(what) != std::string_view::npos;
+}
+
+// The library tells an answer that is too long and one that is no answer at all (whose first bytes are
+// no length) by the same words, and whoever asks meanwhile gets an error of another kind. Only who has
+// spoken Kafka's protocol before is in state UP.
+void judge_answer(fault& f, const std::string& address, std::string_view words)
+{
+    if (says(words, "in state UP")) {
+        f.kind = fault_kind::too_large;
+        f.message = "a record of Kafka at \"" + address + "\" is larger than what may be received";
+        f.hint = "Raise option \"receive_message_max_bytes\" of the server beyond the record's size, or "
+                 "that of the producer's batch it stands in.";
+        return;
+    }
+    f.kind = fault_kind::protocol;
+    f.message = "what answers at \"" + address + "\" does not speak Kafka's protocol";
+    f.hint = "Check the server options \"bootstrap_servers\" and \"security_protocol\".";
+}
+
+} // namespace
+
 fault make_fault(rd_kafka_resp_err_t err, const std::string& address, std::string_view words)
 {
     fault f;
@@ -76,7 +102,9 @@ fault make_fault(rd_kafka_resp_err_t err, const std::string& address, std::strin
         f.hint = "Check the server option \"bootstrap_servers\", and that the broker is running.";
         break;
     case fault_kind::authentication:
-        f.message = "could not log in to Kafka at \"" + address + "\"";
+        f.message = (err == RD_KAFKA_RESP_ERR__SSL ? "could not make a secure connection to Kafka at \""
+                                                   : "could not log in to Kafka at \"") +
+                    address + "\"";
         f.hint = "Check the server's options for security and the user mapping.";
         break;
     case fault_kind::authorization:
@@ -90,6 +118,8 @@ fault make_fault(rd_kafka_resp_err_t err, const std::string& address, std::strin
         f.message = "Kafka at \"" + address + "\" answered with an error";
         break;
     }
+    if (says(words, "Invalid response size"))
+        judge_answer(f, address, words);
     return f;
 }
 
@@ -114,6 +144,7 @@ fault make_topic_fault(rd_kafka_resp_err_t err, const std::string& address, std:
         break;
     case fault_kind::broker_unreachable:
     case fault_kind::authentication:
+    case fault_kind::too_large:
     case fault_kind::halted:
         break;
     default:

@@ -28,6 +28,7 @@ const fault_row table[] = {
     {fault_kind::offset_out_of_range, ERRCODE_FDW_ERROR, false},
     {fault_kind::other_cluster, ERRCODE_FDW_ERROR, false},
     {fault_kind::protocol, ERRCODE_PROTOCOL_VIOLATION, true},
+    {fault_kind::too_large, ERRCODE_PROGRAM_LIMIT_EXCEEDED, true},
     {fault_kind::registry_unreachable, ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION, true},
     {fault_kind::registry_refused, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, true},
     {fault_kind::bad_record, ERRCODE_INVALID_TEXT_REPRESENTATION, false},

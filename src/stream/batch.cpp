@@ -24,7 +24,8 @@ bool goes_on_by_itself(fault_kind kind)
 {
     return kind == fault_kind::broker_unreachable || kind == fault_kind::authentication ||
            kind == fault_kind::authorization || kind == fault_kind::topic_missing ||
-           kind == fault_kind::registry_unreachable || kind == fault_kind::registry_refused;
+           kind == fault_kind::too_large || kind == fault_kind::registry_unreachable ||
+           kind == fault_kind::registry_refused;
 }
 
 } // namespace
@@ -80,7 +81,7 @@ void worker::gather(feed_state& f)
         for (const fault& x : c->faults)
             hear_fault(f, x);
         if (!c->advances.empty() && c->faults.empty())
-            f.trouble.clear();
+            f.wrong.reset();
         if (!f.unproved.empty())
             look_at_marks(f, *c);
         if (c->rows.messages.empty() && f.gathered.empty()) {
@@ -125,7 +126,7 @@ void worker::pass(feed_state& f, const ingest::chunk& c)
 void worker::hear_fault(feed_state& f, const fault& x)
 {
     source& s = *f.from;
-    f.trouble = x.message;
+    f.wrong = describe(x);
     const auto now = steady::now();
     if (x.kind == fault_kind::topic_missing) {
         s.ask_layout_at = std::min(s.ask_layout_at, now + metadata_retry);

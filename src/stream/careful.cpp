@@ -44,7 +44,7 @@ void apply_carefully(share& s)
         give_reason(f, t, s.rows.at_column);
         s.stop = must_stop(s, f);
         if (s.stop && schema)
-            s.stop->reason = "query or target: " + t.message;
+            s.stop->reason = "query or target: " + in_words(t);
         if (s.stop) {
             cut_at(s, number);
             return false;

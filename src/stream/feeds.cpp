@@ -183,12 +183,12 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
         f->flush = std::min(f->flush, std::chrono::microseconds(o.flush_interval_us));
         attributes.insert(v->plan.attributes.begin(), v->plan.attributes.end());
     }
-    auto later = [&](const std::string& why) {
+    auto later = [&](const trouble& why) {
         for (served_view* v : views) {
             v->feed = nullptr;
             v->at = phase::joining;
-            v->reason = why;
-            v->error.clear();
+            v->reason = in_words(why);
+            v->error = in_full(why);
             rest(*v, milliseconds(200), milliseconds(10000));
         }
     };
@@ -197,7 +197,7 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
                 s.table.relid, views.front()->is.owner,
                 std::vector<int>(attributes.begin(), attributes.end()), keeps);
         })) {
-        later(t->message);
+        later(*t);
         return;
     }
 
@@ -228,7 +228,7 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
     }
     auto reader = hub_.open_feed(s.client, std::move(spec));
     if (!reader) {
-        later(reader.error().message);
+        later(describe(reader.error()));
         return;
     }
     f->reader = std::move(reader.value());

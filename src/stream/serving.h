@@ -17,6 +17,7 @@ extern "C" {
 #include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -116,7 +117,7 @@ struct served_view {
         steady::time_point until{};
         int times = 0; // in a row; forgotten at a commit
     } rest;
-    std::string reason, error; // newest trouble; "" when all is well
+    std::string reason, error; // newest trouble in words; "" when all is well
 
     bool shown_once = false;
     live_state shown = live_state::starting;
@@ -162,7 +163,7 @@ struct feed_state {
     std::vector<std::vector<std::int64_t>> begun;
     std::vector<partition_key> unproved; // the marks of its views were not met yet
     std::vector<std::pair<served_view*, partition_key>> strangers; // another record stands there
-    std::string trouble; // what its reader said last; "" once records come again
+    std::optional<trouble> wrong; // what its reader said last, until records come again
     bool broken = false; // to be made anew whatever its views
     bool no_routes = false; // an error was met on the way (routes.h)
     steady::time_point opened{};
@@ -199,7 +200,7 @@ struct source {
     std::vector<partition_key> partitions;
     steady::time_point ask_layout_at{};
     ingest::ticket<ingest::layout> layout;
-    std::string trouble; // why the topics cannot be had; "" when they can
+    std::optional<trouble> wrong; // why the topics cannot be had
 
     bool reopen = true; // its feeds are to be made anew
     steady::time_point reopen_at{};

@@ -49,6 +49,16 @@ void check_target(const registered_view& v)
     throw pg::fault_error(std::move(f));
 }
 
+// The others go on.
+trouble without_leader(const std::string& topic, int partition)
+{
+    fault f;
+    f.kind = fault_kind::broker_unreachable;
+    f.message = "partition " + std::to_string(partition) + " of topic \"" + topic + "\" has no leader";
+    f.hint = "A broker that holds a copy of it must come back.";
+    return describe(f);
+}
+
 } // namespace
 
 bool is_mine(const source& s, const std::string& topic, int partition)
@@ -78,14 +88,14 @@ bool worker::client_of(source& s)
 {
     if (s.client)
         return true;
-    if (!s.trouble.empty() && steady::now() < s.ask_layout_at)
+    if (s.wrong && steady::now() < s.ask_layout_at)
         return false;
     auto made = hub_.client(s.table.connection);
     if (made) {
         s.client = made.value();
         return true;
     }
-    s.trouble = made.error().message;
+    s.wrong = describe(made.error());
     s.ask_layout_at = steady::now() + metadata_interval;
     return false;
 }
@@ -100,7 +110,7 @@ void worker::tend_layout(source& s)
         if (answer) {
             take_layout(s, answer.value());
         } else {
-            s.trouble = answer.error().message;
+            s.wrong = describe(answer.error());
             s.ask_layout_at = steady::now() + metadata_retry;
         }
     }
@@ -113,12 +123,12 @@ void worker::tend_layout(source& s)
 
 void worker::take_layout(source& s, const ingest::layout& l)
 {
-    s.trouble.clear();
+    s.wrong.reset();
     std::vector<std::string> topics;
     std::vector<partition_key> mine;
     for (const ingest::topic_layout& t : l.topics) {
         if (t.error) {
-            s.trouble = t.error->message;
+            s.wrong = describe(*t.error);
             s.ask_layout_at = steady::now() + metadata_retry;
             continue;
         }
@@ -127,6 +137,10 @@ void worker::take_layout(source& s, const ingest::layout& l)
             if (is_mine(s, t.topic, p.partition.value)) {
                 mine.push_back({t.topic, p.partition});
                 any = true;
+                if (p.leader < 0) {
+                    s.wrong = without_leader(t.topic, p.partition.value);
+                    s.ask_layout_at = steady::now() + metadata_retry;
+                }
             }
         if (any)
             topics.push_back(t.topic);
@@ -134,7 +148,7 @@ void worker::take_layout(source& s, const ingest::layout& l)
     std::sort(mine.begin(), mine.end());
     // A topic that is missing for a moment (a broker starting) is not taken away; the reader says
     // what is wrong with it.
-    if (!s.trouble.empty())
+    if (s.wrong)
         for (const partition_key& k : s.partitions)
             if (!std::binary_search(mine.begin(), mine.end(), k)) {
                 if (std::find(topics.begin(), topics.end(), k.topic) == topics.end())
@@ -157,7 +171,7 @@ void worker::take_layout(source& s, const ingest::layout& l)
         my_statistics().topics = all_topics;
         my_statistics().partitions = all_partitions;
     }
-    s.known = !s.partitions.empty() || s.trouble.empty();
+    s.known = !s.partitions.empty() || !s.wrong;
 }
 
 // Positions are numbers in one cluster's logs; in another's they would mean other records.

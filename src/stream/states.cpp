@@ -29,19 +29,10 @@ std::int64_t records_behind(const served_view& v)
     return behind;
 }
 
-std::string with_detail(const trouble& t)
-{
-    std::string s = t.message;
-    if (!t.detail.empty())
-        s += " (" + t.detail + ")";
-    s += " [" + t.code() + "]";
-    return t.hint.empty() ? s : s + " " + t.hint;
-}
-
 // The server's log gets each cause once, not each try.
 void log_once(const served_view& v, const trouble& t)
 {
-    if (v.reason != t.message)
+    if (!v.reason.starts_with(t.message))
         ereport(LOG, (errcode(t.sqlstate),
                       errmsg("kafka view %s is tried again: %s", v.is.name.c_str(), t.message.c_str()),
                       t.detail.empty() ? 0 : errdetail_internal("%s", t.detail.c_str())));
@@ -66,19 +57,19 @@ void worker::take_trouble(served_view& v, const trouble& t)
         break;
     case remedy::retry:
         log_once(v, t);
-        v.reason = t.message;
-        v.error = with_detail(t);
+        v.reason = in_words(t);
+        v.error = in_full(t);
         rest(v, milliseconds(100), milliseconds(10000));
         break;
     case remedy::rights:
         log_once(v, t);
-        v.reason = t.message;
-        v.error = with_detail(t);
+        v.reason = in_words(t);
+        v.error = in_full(t);
         rest(v, milliseconds(250), milliseconds(3000));
         break;
     case remedy::schema:
     case remedy::record:
-        halt(v, {"query or target: " + t.message, with_detail(t)});
+        halt(v, {"query or target: " + in_words(t), in_full(t)});
         break;
     }
 }
@@ -122,27 +113,34 @@ void worker::show(served_view& v, live_state state, const std::string& reason,
     publish_state(v.is.view, state, reason, error);
 }
 
-live_state worker::state_of(const served_view& v, std::string& reason)
+// The state of a view, and why, where somebody should know.
+live_state worker::state_of(const served_view& v, std::string& reason, std::string& error)
 {
     const source& s = *v.from;
-    auto say = [&](const std::string& why) {
-        reason = why;
+    auto say = [&](const trouble& why) {
+        reason = in_words(why);
+        error = in_full(why);
         return live_state::retrying;
     };
-    if (!v.reason.empty())
-        return say(v.reason);
-    if (!s.trouble.empty())
-        return say(s.trouble);
+    error = v.error;
+    if (!v.reason.empty()) {
+        reason = v.reason;
+        return live_state::retrying;
+    }
+    if (s.wrong)
+        return say(*s.wrong);
+    const bool all_read = v.feed && v.feed->reader->at_end() && v.feed->gathered.empty();
     if (s.client)
         if (auto complaint = hub_.complaint(s.client))
-            return say(complaint->message);
-    if (v.feed && !v.feed->trouble.empty())
-        return say(v.feed->trouble);
+            if (complaint->kind != fault_kind::too_large || !all_read) // perhaps another's record
+                return say(describe(*complaint));
+    if (v.feed && v.feed->wrong)
+        return say(*v.feed->wrong);
     if (s.known && s.partitions.empty())
         return live_state::running; // more consumers than partitions
     if (!v.feed) // on its way; for a moment only, unless it has never been there
         return v.shown_once && v.shown != live_state::retrying ? v.shown : live_state::starting;
-    if (v.feed->reader->at_end() && v.feed->gathered.empty())
+    if (all_read)
         return live_state::running;
     std::int64_t behind = records_behind(v);
     if (v.feed->catching_up || behind > v.is.options.batch_rows)
@@ -166,9 +164,9 @@ void worker::publish_states()
         for (auto& v : s->views) {
             if (v->at == phase::over)
                 continue;
-            std::string reason;
-            live_state state = state_of(*v, reason);
-            show(*v, state, reason, v->error);
+            std::string reason, error;
+            live_state state = state_of(*v, reason, error);
+            show(*v, state, reason, error);
         }
     if (steady::now() - last_statistics_ > mirror_interval && !sources_.empty()) {
         last_statistics_ = steady::now();

@@ -69,6 +69,25 @@ std::string trouble::code() const
     return unpack_sql_state(sqlstate);
 }
 
+// "message: detail", without the full stop.
+std::string in_words(const trouble& t)
+{
+    std::string s = t.message;
+    if (!t.detail.empty())
+        s += ": " + t.detail;
+    if (s.ends_with('.'))
+        s.pop_back();
+    return s;
+}
+
+std::string in_full(const trouble& t)
+{
+    std::string s = in_words(t) + " [" + t.code() + "]";
+    if (!t.hint.empty())
+        s += ". " + t.hint;
+    return s;
+}
+
 trouble describe(const ErrorData* e)
 {
     trouble t = copy(e);

@@ -26,6 +26,10 @@ struct trouble {
     std::string code() const; // '22P02'
 };
 
+// For kafka.views: what happened and why; with the SQLSTATE and what to do, for the column error.
+std::string in_words(const trouble&);
+std::string in_full(const trouble&);
+
 // As raised by our own work or before any record was fetched: never a record's fault.
 trouble describe(const ErrorData*);
 trouble describe(const fault&);

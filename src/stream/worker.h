@@ -75,7 +75,7 @@ class worker {
     void log_lines();
     void show(served_view&, live_state, const std::string& reason, const std::string& error);
     void over(served_view&);
-    live_state state_of(const served_view&, std::string& reason);
+    live_state state_of(const served_view&, std::string& reason, std::string& error);
     void take_trouble(served_view&, const trouble&);
     void rest(served_view&, milliseconds base, milliseconds most);
     void halt(served_view&, const stop_report&, const gap* with_gap = nullptr);

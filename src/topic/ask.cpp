@@ -89,10 +89,12 @@ void fail(const line& l, fault f)
 {
     std::optional<fault> cause = l.hub->complaint(l.client);
     const bool silent = f.kind == fault_kind::broker_unreachable;
-    if (silent && cause && cause->kind == fault_kind::authentication)
+    if (silent && cause && cause->kind != fault_kind::broker_unreachable)
         throw pg::fault_error(std::move(*cause));
     if (silent) {
-        std::string words = cause ? cause->message : f.detail.empty() ? f.message : f.detail;
+        if (cause)
+            f = *cause;
+        std::string words = f.detail.empty() ? f.message : f.detail;
         f.message =
             std::string("could not reach Kafka at \"") + l.address + "\" within " + show(l.timeout);
         f.detail = sentence(std::move(words));

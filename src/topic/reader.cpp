@@ -170,6 +170,9 @@ void reader::await_chunk()
 void reader::look_after_broker()
 {
     const milliseconds half = std::max(line_.timeout / 2, milliseconds(5));
+    if (auto cause = line_.hub->complaint(line_.client);
+        cause && cause->kind == fault_kind::too_large)
+        fail(line_, std::move(*cause));
     if (probe_.pending() && probe_.ready()) {
         auto answer = probe_.take();
         std::optional<fault> bad;

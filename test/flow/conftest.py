@@ -87,8 +87,8 @@ def new_cluster():
     """Makes servers of the test's own: new_cluster(preload=True, max_worker_processes=4, ...)."""
     made = []
 
-    def make(preload=True, **settings):
-        c = clusters.Cluster(preload=preload, settings=settings)
+    def make(preload=True, faults=False, **settings):
+        c = clusters.Cluster(preload=preload, settings=settings, faults=faults)
         made.append(c)
         return c.start()
 

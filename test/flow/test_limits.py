@@ -40,3 +40,26 @@ def test_records_of_a_megabyte_do_not_pile_up(db, kafka, new_topic, produce):
     assert db.column("SELECT DISTINCT length FROM v") == [MEGABYTE]
     used = {p: _memory(p, "VmHWM") for p in db.column("SELECT pid FROM kafka.workers")}
     assert used and max(used.values()) - before < 300 * MEGABYTE, (before, used)
+
+
+def test_a_record_beyond_the_limit_waits_until_it_is_raised(db, kafka, topic, produce):
+    """The property to raise is named to the view's owner and to who selects; the rest is librdkafka's word."""
+    db.topic_table("clicks", "id int, text text", kafka, topic=topic,
+                   server_options={"fetch_max_bytes": 10000, "message_max_bytes": 10000,
+                                   "receive_message_max_bytes": 20000})
+    db.view("v", "SELECT id, text FROM clicks")
+    produce(topic, [{"id": 1}], linger_ms=0)
+    db.wait_count("v", 1)
+    produce(topic, [{"id": 2, "text": "x" * 100000}, {"id": 3, "text": ""}], linger_ms=0)
+    _, reason, error = db.wait_state("v", "retrying")
+    assert "is larger than what may be received: " in reason, reason
+    assert "increase receive.message.max.bytes" in reason
+    assert "[54000]" in error and '"receive_message_max_bytes" of the server' in error, error
+    refused = db.error("SELECT count(*) FROM clicks WHERE text <> ''")
+    assert refused.sqlstate == "54000" and "receive_message_max_bytes" in refused.diag.message_hint
+    assert db.value("SELECT count(*) FROM v") == 1
+    server = db.value("SELECT srvname FROM pg_foreign_server")
+    db.execute(f"ALTER SERVER {server} OPTIONS (DROP fetch_max_bytes, DROP message_max_bytes,"
+               " DROP receive_message_max_bytes)")
+    db.wait_count("v", 3)
+    db.wait_state("v", "running")

@@ -386,14 +386,7 @@ def test_standby_has_no_workers(new_cluster, kafka, topic, produce, tmp_path):
         feed(db, kafka, produce, topic)
         db.wait("v")
         second = new_cluster(hot_standby="on")
-        second.stop()
-        for name in os.listdir(second.data):
-            path = os.path.join(second.data, name)
-            __import__("shutil").rmtree(path) if os.path.isdir(path) else os.unlink(path)
-        second._run("pg_basebackup", "-D", second.data, "-h", first.host, "-p", str(first.port),
-                    "-U", first.user, "-c", "fast", "-X", "stream")
-        open(os.path.join(second.data, "standby.signal"), "w").close()
-        second.configure(primary_conninfo=f"host={first.host} port={first.port} user={first.user}")
+        second.become_copy_of(first, "standby.signal", primary_conninfo=first.conninfo())
         second.start()
         standby = Database(second, name=db.name, create=False)
         standby.wait_count("v", 10)

@@ -1,12 +1,16 @@
 """The one place that starts a broker: a real Apache Kafka (KRaft, one node), or librdkafka's mock.
 
     with Kafka() as broker: ...  broker.bootstrap, stop(), start(), kill(), freeze(), thaw()
+    with KafkaNodes(3) as k: ... the same for a cluster; k.nodes are its brokers
     with Mock() as broker: ...   broker.bootstrap, command("down 1"), ...
 
-Both offer create_topic() and producer(). A broker listens on 127.0.0.1 only, keeps its port and its
-data across stop() and start(), and dies with the process that started it.
+All offer create_topic() and producer(). A broker listens on 127.0.0.1 only, keeps its port and its
+data across stop() and start(), and dies with the process that started it. A real one has two more addresses:
+login_address wants SASL PLAIN (user `app`, password `right`), and what comes by relayed_port is told that
+the broker's address is 127.0.0.1:relay_port, where a test may put something in between (relay.py).
 """
 
+import base64
 import contextlib
 import glob
 import os
@@ -40,8 +44,12 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 
 SETTINGS = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map":
+        "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,RELAYED:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
+    "listener.name.login.sasl.enabled.mechanisms": "PLAIN",
+    "listener.name.login.plain.sasl.jaas.config":
+        "org.apache.kafka.common.security.plain.PlainLoginModule required user_app=\"right\";",
     "inter.broker.listener.name": "PLAINTEXT",
     # One node keeps one copy, and few partitions of its own, so that it starts and stops fast.
     "offsets.topic.replication.factor": "1",
@@ -99,8 +107,13 @@ def jars():
     return folder
 
 
+def new_cluster_id():
+    """As Kafka's own tool makes them: 16 bytes in base64; not with a minus in front."""
+    return base64.urlsafe_b64encode(b"k" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+
+
 class Broker:
-    """What both kinds have in common: topics and clients."""
+    """What all kinds have in common: topics and clients."""
 
     bootstrap = None
 
@@ -156,11 +169,19 @@ class Broker:
 
 
 class Kafka(Broker):
-    """A real broker. Its directory holds settings, data and the output of its process."""
+    """A real broker. Its directory holds settings, data and the output of its process.
 
-    def __init__(self, settings=None, heap="512m"):
+    number, voters and cluster_id are given where it is one of several (KafkaNodes).
+    """
+
+    def __init__(self, settings=None, heap="512m", number=1, controller=None, voters=None,
+                 cluster_id=None):
         self.settings = dict(SETTINGS, **(settings or {}))
         self.heap = heap
+        self.number = number
+        self._controller = controller or free_port()
+        self._voters = voters or f"{number}@127.0.0.1:{self._controller}"
+        self._cluster_id = cluster_id
         self.process = None
         self.directory = None
         self.bootstrap = None
@@ -168,19 +189,22 @@ class Kafka(Broker):
 
     def _prepare(self):
         self.directory = scratch("kafka")
-        port, controller = free_port(), free_port()
-        self.bootstrap = f"127.0.0.1:{port}"
+        port, login = free_port(), free_port()
+        self.relayed_port, self.relay_port = free_port(), free_port()
+        self.bootstrap, self.login_address = f"127.0.0.1:{port}", f"127.0.0.1:{login}"
         self.settings.update({
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "node.id": self.number,
+            "controller.quorum.voters": self._voters,
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{self._controller},"
+                         f"LOGIN://127.0.0.1:{login},RELAYED://127.0.0.1:{self.relayed_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},LOGIN://127.0.0.1:{login},"
+                                    f"RELAYED://127.0.0.1:{self.relay_port}",
             "log.dirs": os.path.join(self.directory, "data"),
         })
         with open(os.path.join(self.directory, "server.properties"), "w") as f:
             f.writelines(f"{k}={v}\n" for k, v in self.settings.items())
-        cluster = subprocess.run(self._java("kafka.tools.StorageTool", "random-uuid", heap="64m"),
-                                 check=True, capture_output=True, text=True).stdout.split()[-1]
-        self._run("kafka.tools.StorageTool", "format", "-t", cluster, "-c", self._file())
+        self._run("kafka.tools.StorageTool", "format", "-t", self._cluster_id or new_cluster_id(),
+                  "-c", self._file())
 
     def _file(self):
         return os.path.join(self.directory, "server.properties")
@@ -272,8 +296,10 @@ class Kafka(Broker):
         finally:
             self.start()
 
-    def create_topic(self, topic, partitions=1, config=None):
-        new = NewTopic(topic, partitions, 1, config=config or {})
+    def create_topic(self, topic, partitions=1, config=None, copies=1, placed=None):
+        """placed: for each partition the numbers of its brokers, the preferred leader first."""
+        where = {"replica_assignment": placed} if placed else {"replication_factor": copies}
+        new = NewTopic(topic, partitions, config=config or {}, **where)
         admin = self.admin()
         for future in admin.create_topics([new], operation_timeout=20).values():
             future.result(20)
@@ -313,6 +339,35 @@ class Kafka(Broker):
         if self.directory:
             remove_scratch(self.directory)
             self.directory = None
+
+
+class KafkaNodes(Kafka):
+    """Several real brokers that are one cluster; to stop one, nodes[i].kill() and start()."""
+
+    def __init__(self, count=3, settings=None, heap="192m"):
+        ports = [free_port() for _ in range(count)]
+        voters = ",".join(f"{i}@127.0.0.1:{p}" for i, p in enumerate(ports, 1))
+        cluster_id = new_cluster_id()
+        small = {"log.cleaner.dedupe.buffer.size": "4000000", **(settings or {})}
+        self.nodes = [Kafka(small, heap, i, p, voters, cluster_id)
+                      for i, p in enumerate(ports, 1)]
+
+    def start(self, wait=True):
+        for node in self.nodes:
+            node.start(wait=False)
+        self.bootstrap = ",".join(n.bootstrap for n in self.nodes)
+        for node in self.nodes if wait else ():
+            node.wait_ready()
+        return self
+
+    def leader_of(self, topic, partition):
+        """The node that leads; None: nobody does."""
+        found = self.admin().list_topics(topic, timeout=10).topics[topic].partitions[partition].leader
+        return next((n for n in self.nodes if n.number == found), None)
+
+    def close(self):
+        for node in self.nodes:
+            node.close()
 
 
 class Mock(Broker):

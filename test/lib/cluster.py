@@ -168,10 +168,18 @@ class Installation:
         return kept
 
 
+# What faults.cpp takes, by name.
+FAULTS = {"disk full": "D", "writes fail": "E", "WAL disk full": "L", "reads fail": "R",
+          "flushes fail": "F", "no names": "N"}
+
+
 class Cluster:
-    def __init__(self, preload=True, settings=None, pg_config=None):
+    """faults: its disk and its names can fail on command, see fault()."""
+
+    def __init__(self, preload=True, settings=None, pg_config=None, faults=False):
         self.installation = Installation.get(pg_config)
         self.directory = scratch("pg")
+        self._faults = None
         self.data = os.path.join(self.directory, "data")
         self.log = os.path.join(self.directory, "log")
         self.host = self.directory
@@ -183,6 +191,7 @@ class Cluster:
         self.settings.update(settings or {})
         self.process = None
         self._expected_crashes = 0
+        self._panics = []  # patterns of expect_panic()
         self._killed = []  # (pid, signal) of kill_process()
         self._log_read = 0
         account = as_server_user()
@@ -191,6 +200,16 @@ class Cluster:
         self._run("initdb", "-D", self.data, "-U", self.user, "-A", "trust", "--no-sync",
                   "-E", "UTF8", "--locale=C.UTF-8")
         self.configure()
+        if faults:
+            self._prepare_faults()
+
+    def _prepare_faults(self):
+        source = os.path.join(TOP, "test", "lib", "faults.so")
+        if not os.path.exists(source):
+            raise RuntimeError("test/lib/faults.so is not built: make test/lib/faults.so")
+        shutil.copy(source, self.directory)
+        self._faults = os.path.join(self.directory, "faults")
+        self.heal()
 
     # ------------------------------------------------------------------------------ settings
 
@@ -205,6 +224,40 @@ class Cluster:
 
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
+
+    # ------------------------------------------------------------------------------ faults
+
+    def fail(self, what):
+        """From now on: one of FAULTS, for every process of the server."""
+        self._tell(FAULTS[what])
+
+    def heal(self):
+        self._tell("-")
+
+    def _tell(self, letter):
+        with open(self._faults, "r+" if os.path.exists(self._faults) else "w") as f:
+            f.write(letter)
+
+    @contextlib.contextmanager
+    def fault(self, what):
+        self.fail(what)
+        try:
+            yield self
+        finally:
+            self.heal()
+
+    # ------------------------------------------------------------------------------ copies
+
+    def become_copy_of(self, other, signal_file, **settings):
+        """Our data are a base backup of the other's; standby.signal or recovery.signal. Not started."""
+        self.stop()
+        for name in os.listdir(self.data):
+            path = os.path.join(self.data, name)
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        self._run("pg_basebackup", "-D", self.data, "-h", other.host, "-p", str(other.port),
+                  "-U", other.user, "-c", "fast", "-X", "stream", "--no-sync")
+        open(os.path.join(self.data, signal_file), "w").close()
+        self.configure(**settings)
 
     # ------------------------------------------------------------------------------ processes
 
@@ -225,13 +278,20 @@ class Cluster:
             # SIGQUIT: the postmaster's own way to take its children along when the tests are gone.
             self.process = subprocess.Popen(
                 [self.installation.program("postgres"), "-D", self.data],
-                env=self.installation.environment(), cwd=self.directory,
+                env=self._environment(), cwd=self.directory,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True, preexec_fn=lambda: die_with_parent(signal.SIGQUIT),
                 **as_server_user())
         if wait:
             self.wait_ready()
         return self
+
+    def _environment(self):
+        environment = self.installation.environment()
+        if self._faults:
+            environment["LD_PRELOAD"] = os.path.join(self.directory, "faults.so")
+            environment["KAFKA_ENGINE_FAULTS"] = self._faults
+        return environment
 
     def wait_ready(self, timeout=60):
         def ready():
@@ -320,24 +380,34 @@ class Cluster:
         """Announces that a test is about to kill that many processes (kill_process does so)."""
         self._expected_crashes += times
 
+    def expect_panic(self, words):
+        """Announces PANICs that say so, and the deaths by SIGABRT that they are."""
+        self._panics.append(words)
+
     def check_log(self):
         """Raises on every crash since the last call that nobody announced.
 
         Excused is the death by signal 9 of a process that kill_process() ended, by its pid, and as
-        many others by signal 9 as expect_crash() announced. An abort, a segmentation fault, a failed
-        assertion or a PANIC is never excused: a number alone would let one hide behind a kill.
+        many others by signal 9 as expect_crash() announced; a PANIC by its words. Another abort, a
+        segmentation fault or a failed assertion is never excused: a number alone would let one hide
+        behind a kill.
         """
         text = self.log_text()
+        self._panicked = set(re.findall(r"(\[\d+\])[^\n]*PANIC:", text[self._log_read:]))
         lines = [x for x in text[self._log_read:].splitlines() if CRASH.search(x)]
         self._log_read = len(text)
         bad = [x for x in lines if not self._excused(x)]
         assert not bad, "the server's log says:\n" + "\n".join(bad) + f"\n({self.log})"
 
     def _excused(self, line):
+        if "PANIC:" in line:
+            return any(words in line for words in self._panics)
         death = re.search(r"\(PID (\d+)\) was terminated by signal (\d+)", line)
         if not death:
             return False
         pid, signum = int(death.group(1)), int(death.group(2))
+        if signum == signal.SIGABRT and f"[{pid}]" in self._panicked:
+            return True
         if (pid, signum) in self._killed:
             self._killed.remove((pid, signum))
             return True
