@@ -1,6 +1,8 @@
 // librdkafka's errors sorted by what somebody has to do about them; its words go along as detail.
 #include "kafka/fault.h"
 
+#include <charconv>
+
 #include "base/no_backend.h"
 
 namespace ke::kafka {
@@ -67,17 +69,17 @@ std::string sentence(std::string_view words)
 
 namespace {
 
-bool says(std::string_view words, std::string_view what)
-{
-    return words.find(what) != std::string_view::npos;
-}
+constexpr std::string_view invalid_size = "Invalid response size ";
 
-// The library tells an answer that is too long and one that is no answer at all (whose first bytes are
-// no length) by the same words, and whoever asks meanwhile gets an error of another kind. Only who has
-// spoken Kafka's protocol before is in state UP.
+// The library tells an answer that is too long and one that is no answer at all, whose first four bytes
+// are no length, by the same words, and whoever asks meanwhile gets an error of another kind. Text
+// ("HTTP", "<htm") read as a length is beyond 800 MB, TLS begins with 15 03.
 void judge_answer(fault& f, const std::string& address, std::string_view words)
 {
-    if (says(words, "in state UP")) {
+    words.remove_prefix(words.find(invalid_size) + invalid_size.size());
+    std::int32_t size = -1;
+    std::from_chars(words.data(), words.data() + words.size(), size);
+    if (size > 0 && size < 800'000'000 && size >> 16 != 0x1503) {
         f.kind = fault_kind::too_large;
         f.message = "a record of Kafka at \"" + address + "\" is larger than what may be received";
         f.hint = "Raise option \"receive_message_max_bytes\" of the server beyond the record's size, or "
@@ -118,7 +120,7 @@ fault make_fault(rd_kafka_resp_err_t err, const std::string& address, std::strin
         f.message = "Kafka at \"" + address + "\" answered with an error";
         break;
     }
-    if (says(words, "Invalid response size"))
+    if (words.find(invalid_size) != words.npos)
         judge_answer(f, address, words);
     return f;
 }

