@@ -128,10 +128,10 @@ void client::heard_error(int err, const char* words)
     words_are_old_ = false;
     if (kind == fault_kind::authentication) {
         refusals_.fetch_add(1);
-    } else if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+    } else if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !complaint_) {
         doubtful_.store(true); // one connection of several; the rest may do
         return;
-    }
+    } // else: the complaint gets the newest words
     complain(err, words);
 }
 

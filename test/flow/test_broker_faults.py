@@ -5,7 +5,6 @@ import os
 
 import pytest
 
-from broker import KafkaNodes
 from relay import Relay, make_certificate
 from wait import wait_until
 
@@ -20,7 +19,7 @@ def view_on(db, address, topic, name="v", mapping="", **options):
     """A view on a server of its own; the server's name."""
     given = "".join(f", {k} '{v}'" for k, v in options.items())
     db.execute(f"CREATE SERVER s_{name} FOREIGN DATA WRAPPER kafka"
-               f" OPTIONS (bootstrap_servers '{address}', connect_timeout '3s'{given})")
+               f" OPTIONS (bootstrap_servers '{address}', connect_timeout '1s'{given})")
     db.execute(f"CREATE USER MAPPING FOR PUBLIC SERVER s_{name} {mapping}")
     db.execute(f"CREATE FOREIGN TABLE t_{name} (n int, _partition int) SERVER s_{name} OPTIONS (topic '{topic}')")
     db.view(name, f"SELECT n, _partition AS p FROM t_{name}")
@@ -37,7 +36,7 @@ def wait_trouble(db, view, *words):
 
 
 RUBBISH = ("does not speak Kafka's protocol", "Invalid response size")
-HUNG_UP = ("could not reach Kafka", "Disconnected while requesting ApiVersion")
+HUNG_UP = ("could not reach Kafka", "Disconnected")
 
 
 @pytest.mark.parametrize("mode, words", [("garbage", RUBBISH), ("closed", HUNG_UP)])
@@ -119,62 +118,4 @@ def test_a_quota_makes_it_slower_and_no_more(db, kafka, topic, produce):
     wait_until(lambda: 0 < look() < 1000, 60, lambda: f"some have come, and not all at once: {look()} {db.state('v')}")
     quota("--delete-config", "consumer_byte_rate")
     wait_until(lambda: look() == 1000, 60, "all have come")
-    db.wait_state("v", "running")
-
-
-@pytest.fixture(scope="module")
-def _nodes():
-    with KafkaNodes(3, {"default.replication.factor": 1}) as k:
-        yield k
-
-
-@pytest.fixture
-def nodes(_nodes):
-    yield _nodes
-    _nodes.start()
-
-
-def of_each(db, partitions):
-    found = dict(db.rows("SELECT p, count(*) FROM v GROUP BY p"))
-    return [found.get(p, 0) for p in range(partitions)]
-
-
-def test_a_dead_leader_holds_up_its_partitions_alone(db, nodes, topic, produce):
-    """One copy of each partition: what a dead broker leads waits for it, the rest goes on."""
-    nodes.create_topic(topic, 3, placed=[[1], [2], [3]])
-
-    def one_more(partitions):
-        for p in partitions:
-            produce(topic, [{"n": 1}], broker=nodes, partition=p)
-
-    one_more(range(3))
-    view_on(db, nodes.bootstrap, topic)
-    wait_until(lambda: of_each(db, 3) == [1, 1, 1], 60, lambda: str(of_each(db, 3)))
-    nodes.nodes[2].kill()
-    one_more(range(2))
-    wait_until(lambda: of_each(db, 3) == [2, 2, 1], 60, lambda: f"{of_each(db, 3)} {db.state('v')}")
-    wait_trouble(db, "v", f'partition 2 of topic "{topic}" has no leader')
-    one_more(range(2))
-    wait_until(lambda: of_each(db, 3) == [3, 3, 1], 60, lambda: f"{of_each(db, 3)} {db.state('v')}")
-    nodes.nodes[2].start()
-    one_more([2])
-    wait_until(lambda: of_each(db, 3) == [3, 3, 2], 60, lambda: f"{of_each(db, 3)} {db.state('v')}")
-    db.wait_state("v", "running")
-
-
-def test_leaders_that_move(db, nodes, topic, produce):
-    """Three copies: the leader dies, is stopped, and comes back; every record is stored once."""
-    nodes.create_topic(topic, 2, placed=[[1, 2, 3], [2, 3, 1]])
-    view_on(db, nodes.bootstrap, topic)
-    made = 0
-    for _ in range(2):
-        node = wait_until(lambda: nodes.leader_of(topic, 0), 30, "partition 0 has a leader")
-        produce(topic, [{"n": made + i} for i in range(100)], broker=nodes)
-        made += 100
-        node.kill()
-        produce(topic, [{"n": made + i} for i in range(100)], broker=nodes)
-        made += 100
-        db.wait_count("v", made)
-        node.start()
-    assert db.value("SELECT count(DISTINCT n) FROM v") == made
     db.wait_state("v", "running")
