@@ -64,6 +64,8 @@ constexpr pair fixed_of_topic[] = {
     {"auto.offset.reset", "error"},
     {"auto.commit.enable", "false"},
 };
+// Nobody joins a group: the only thing this says is how long a commit waits for its coordinator.
+constexpr pair fixed_of_groups[] = {{"session.timeout.ms", "6000"}};
 
 fault refusal(std::string_view name, std::string_view words)
 {
@@ -138,6 +140,10 @@ result<conf_ptr> make_conf(const settings& given, bool brisk, const std::string&
         return refusal("group.id", words);
     for (const pair& p : fixed)
         if (rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) != RD_KAFKA_CONF_OK)
+            return refusal(p.name, words);
+    for (const pair& p : fixed_of_groups)
+        if (!group.empty() && rd_kafka_conf_set(conf.get(), p.name, p.value, words,
+                                                sizeof words) != RD_KAFKA_CONF_OK)
             return refusal(p.name, words);
 
     // Without it librdkafka takes GSSAPI, which runs kinit with the server's own tickets.

@@ -5,6 +5,7 @@
 // client, is not fit for a server in librdkafka 2.0.2: ListConsumerGroupOffsets dereferences null
 // where the coordinator is loading (rk_cgrp), and its way to a coordinator that goes away in the
 // middle fails an assertion (rd_kafka_enq_once_del_source_return). Both end the process.
+#include "base/living.h"
 #include "kafka/control.h"
 #include "kafka/fault.h"
 #include "kafka/handles.h"
@@ -48,6 +49,22 @@ event_ptr await(client& c, rd_kafka_queue_t* queue, patience& p)
             return event;
     }
     return nullptr;
+}
+
+// A commit whose coordinator does not answer keeps the library from ending the client, and librdkafka
+// 2.0.2 spins a core meanwhile: once it is told to end it runs no timers, and no longer sleeps when one
+// is due. So the client is kept until the commit has failed by itself: behind session.timeout.ms where
+// it waits for a coordinator (conf.cpp), socket.timeout.ms and its repeats where one was asked.
+void keep_until_answered(std::shared_ptr<client> member, queue_ptr queue)
+{
+    std::shared_ptr<rd_kafka_queue_t> answers = std::move(queue);
+    (void)start_detached("kafka outlast", [member, answers]() mutable {
+        const auto end = clock::now() + std::chrono::seconds(120);
+        while (clock::now() < end && !event_ptr(rd_kafka_queue_poll(answers.get(), 1000)))
+            member->serve();
+        answers.reset();
+        member.reset();
+    });
 }
 
 } // namespace
@@ -105,8 +122,11 @@ result<done> store_group(client& c, const std::string& group,
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return group_fault(member, err, group);
     event_ptr event = await(member, queue.get(), p);
-    if (!event)
-        return group_fault(member, RD_KAFKA_RESP_ERR__TIMED_OUT, group);
+    if (!event) {
+        fault late = group_fault(member, RD_KAFKA_RESP_ERR__TIMED_OUT, group);
+        keep_until_answered(std::move(own.value()), std::move(queue));
+        return late;
+    }
     if ((err = rd_kafka_event_error(event.get())) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return group_fault(member, err, group);
     const rd_kafka_topic_partition_list_t* stored =

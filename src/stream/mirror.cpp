@@ -1,6 +1,8 @@
 // Committed positions to the views' Kafka groups, for tools that show lag: best effort, at most once
 // in mirror_interval, and only positions whose commit is on disk: an asynchronous commit may be lost
 // in a crash, and `start = 'group'` must never be ahead of the rows.
+#include <algorithm>
+
 #include "stream/worker.h"
 
 extern "C" {
@@ -9,8 +11,20 @@ extern "C" {
 
 namespace ke::stream {
 
+namespace {
+// Coordinators that do not answer must not keep all of a client's askers (kafka/control) from what
+// reading needs.
+constexpr int most_at_once = 2;
+constexpr milliseconds after_refusal{30000};
+}
+
 void worker::mirror_positions()
 {
+    mirroring_ = 0;
+    for (auto& s : sources_)
+        mirroring_ += static_cast<int>(std::count_if(s->views.begin(), s->views.end(), [](auto& v) {
+            return v->mirror.answer.pending() && !v->mirror.answer.ready();
+        }));
     for (auto& s : sources_)
         for (auto& v : s->views)
             if (s->client && v->feed)
@@ -20,13 +34,18 @@ void worker::mirror_positions()
 void worker::mirror_view(source& s, served_view& v)
 {
     auto& m = v.mirror;
+    const auto now = steady::now();
     if (m.answer.pending()) {
         if (!m.answer.ready())
             return;
-        (void)m.answer.take(); // best effort: the next one says it again
+        if (!m.answer.take()) { // later, also where nothing more comes
+            if (m.positions.empty())
+                m.positions = std::move(m.sent);
+            m.sent.clear();
+            m.next = now + after_refusal;
+        }
     }
-    const auto now = steady::now();
-    if (now < m.next)
+    if (now < m.next || mirroring_ >= most_at_once)
         return;
     if (m.positions.empty()) {
         if (XLogRecPtrIsInvalid(m.lsn))
@@ -42,6 +61,7 @@ void worker::mirror_view(source& s, served_view& v)
     m.next = now + mirror_interval;
     if (m.positions != m.sent) {
         m.sent = m.positions;
+        ++mirroring_;
         m.answer = hub_.mirror(s.client, v.is.options.group_id, m.positions,
                                milliseconds(s.table.connect_timeout_ms));
     }

@@ -92,6 +92,7 @@ class worker {
     steady::time_point look_at_catalogs_{};
     steady::time_point last_shared_commit_{};
     steady::time_point last_statistics_{};
+    int mirroring_ = 0; // groups that are being told
 };
 
 // Whether two views of a source are so close that one feed may serve both.

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from broker import KafkaNodes
 from relay import Relay, make_certificate
 from wait import wait_until
 
@@ -119,3 +120,56 @@ def test_a_quota_makes_it_slower_and_no_more(db, kafka, topic, produce):
     quota("--delete-config", "consumer_byte_rate")
     wait_until(lambda: look() == 1000, 60, "all have come")
     db.wait_state("v", "running")
+
+
+def cpu_seconds(db):
+    """Of the one worker: all its threads, since it was born."""
+    (pid,) = db.column("SELECT pid FROM kafka.workers")
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_dead_broker_of_three(db, produce):
+    """Partitions with copies elsewhere go on at their new leaders, others without, at once; one whose only
+    copy is gone waits for it and is named, and holds up nobody."""
+    with KafkaNodes(3, {"broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 500}) as nodes:
+        single, copied = (nodes.create_topic(f"t-{kind}", 3, placed=placed) for kind, placed in
+                          (("single", [[1], [2], [3]]), ("copied", [[3, 1, 2], [1, 2, 3], [2, 3, 1]])))
+
+        def one_more(topic, partitions):
+            for p in partitions:
+                produce(topic, [{"n": 1}], broker=nodes, partition=p)
+
+        def wait_rows(view, *expected):
+            def look():
+                found = dict(db.rows(f"SELECT p, count(*) FROM {view} GROUP BY p"))
+                return [found.get(p, 0) for p in range(3)]
+
+            wait_until(lambda: look() == list(expected), 60, lambda: f"{look()} {db.state(view)}")
+
+        one_more(single, range(3))
+        one_more(copied, range(3))
+        view_on(db, nodes.bootstrap, single)
+        view_on(db, nodes.bootstrap, copied, "w")
+        wait_rows("v", 1, 1, 1)
+        wait_rows("w", 1, 1, 1)
+        dead = nodes.leader_of(copied, 0)
+        assert dead is nodes.nodes[2]
+        dead.kill()
+        before = cpu_seconds(db)
+        one_more(single, range(2))
+        wait_rows("v", 2, 2, 1)
+        wait_trouble(db, "v", f'partition 2 of topic "{single}" has no leader')
+        one_more(single, range(2))
+        one_more(copied, range(3))
+        wait_rows("v", 3, 3, 1)
+        wait_rows("w", 2, 2, 2)
+        db.wait_state("w", "running")
+        dead.start()
+        assert cpu_seconds(db) - before < 3
+        one_more(single, [2])
+        one_more(copied, range(3))
+        wait_rows("v", 3, 3, 2)
+        wait_rows("w", 3, 3, 3)
+        db.wait_state("v", "running")

@@ -11,6 +11,7 @@ the broker's address is 127.0.0.1:relay_port, where a test may put something in 
 """
 
 import base64
+import concurrent.futures
 import contextlib
 import glob
 import os
@@ -188,7 +189,10 @@ class Kafka(Broker):
         self.bootstrap = None
         self._frozen = False
 
-    def _prepare(self):
+    def prepare(self):
+        """Makes the directory; start() does so where it was not done."""
+        if self.directory is not None:
+            return
         self.directory = scratch("kafka")
         port, login = free_port(), free_port()
         self.relayed_port, self.relay_port = free_port(), free_port()
@@ -224,8 +228,7 @@ class Kafka(Broker):
         return self.process is not None and self.process.poll() is None
 
     def start(self, wait=True):
-        if self.directory is None:
-            self._prepare()
+        self.prepare()
         if not self.running:
             output = open(os.path.join(self.directory, "output"), "a")
             with output:
@@ -354,6 +357,9 @@ class KafkaNodes(Kafka):
                       for i, p in enumerate(ports, 1)]
 
     def start(self, wait=True):
+        # Not their processes: those die with the thread that starts them.
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(Kafka.prepare, self.nodes))
         for node in self.nodes:
             node.start(wait=False)
         self.bootstrap = ",".join(n.bootstrap for n in self.nodes)
