@@ -86,6 +86,10 @@ class Case:
     def median(self):
         return statistics.median(self.seconds)
 
+    @property
+    def rate(self):
+        return self.rows / self.median
+
 
 class Bench:
     def __init__(self, cluster, broker, machine, out):
@@ -125,18 +129,18 @@ class Bench:
                 case.once(self.cluster, keep=turn > 0)
 
     def table(self, slug, title, cases, against=()):
-        """Prints and writes the table, and draws it; each name in against is a column of ratios."""
+        """Prints and writes the table, and draws it; each name in against is a column of ratios of rows/s."""
         by_name = {c.name: c for c in cases}
         head = ["case", "seconds (least, most)", "rows/s", "CPU s", "peak MB"] + \
                [f"x {name}" for name in against]
         lines = [[c.name, f"{c.median:.2f} ({min(c.seconds):.2f}, {max(c.seconds):.2f})",
-                  f"{c.rows / c.median:,.0f}",
+                  f"{c.rate:,.0f}",
                   f"{statistics.median(c.cpu):.2f}" if c.cpu else "",
                   f"{max(c.memory):.0f}" if c.memory else ""] +
-                 [f"{by_name[name].median / c.median:.2f}" for name in against] for c in cases]
+                 [f"{c.rate / by_name[name].rate:.2f}" for name in against] for c in cases]
         self.write(slug, title, head, lines)
         plot.bars(os.path.join(self.out, slug + ".svg"), title,
-                  [(c.name, c.rows / c.median) for c in cases], "rows/s")
+                  [(c.name, c.rate) for c in cases], "rows/s")
 
     def write(self, slug, title, head, lines):
         widths = [max(len(str(line[i])) for line in [head] + lines) for i in range(len(head))]

@@ -2,9 +2,11 @@
 
 from xml.sax.saxutils import escape
 
+OTHERS = ("COPY", "INSERT", "bare", "ClickHouse", "kcat", "Python")
+
 
 def bars(path, title, values, unit):
-    """values: (name, number); ours are those that do not begin with COPY or INSERT."""
+    """values: (name, number); ours are those that do not begin with a name of OTHERS."""
     most = max(v for _, v in values)
     row, left, width, top = 26, 250, 460, 50
     height = top + row * len(values) + 16
@@ -15,7 +17,7 @@ def bars(path, title, values, unit):
            f'<text class="t" x="10" y="24">{escape(title)} ({unit})</text>']
     for i, (name, value) in enumerate(values):
         y = top + i * row
-        peer = name.startswith(("COPY", "INSERT", "bare"))
+        peer = name.startswith(OTHERS)
         out.append(f'<text x="{left - 8}" y="{y + 13}" text-anchor="end">{escape(name)}</text>'
                    f'<rect class="{"p" if peer else "o"}" x="{left}" y="{y}" rx="2" height="17" '
                    f'width="{max(1, value / most * width):.0f}"/>'

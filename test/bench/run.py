@@ -1,4 +1,4 @@
-"""Figures on a real Kafka: make bench, or run.py [load] [backlog] [shapes] [merge] [scans] [latency].
+"""Figures on a real Kafka: make bench, or run.py [load] [backlog] [shapes] [merge] [scans] [latency] [peers].
 
     load      a million records of 110 bytes into tables of many kinds, beside COPY of the same rows
     backlog   twenty million records; memory and rate by the size of librdkafka's queue
@@ -7,6 +7,7 @@
     scans     count(*) of a topic beside librdkafka's bare fetch; INSERT ... SELECT from a topic
     profile   where a batch's time goes, by the counters of kafka.workers (make profile)
     latency   from produce to the visible row, at rest and under load; what a session holds after scans
+    peers     ClickHouse, kcat and Python on the same topic: only where PEERS=1 is set, as it installs them
 
 Each table is measured in turns, every case once in each, and shows medians with the least and the most.
 Everything runs on this machine, broker included: figures of one run compare, those of two machines do
@@ -24,6 +25,7 @@ sys.path.insert(0, HERE)
 
 import latency  # noqa: E402
 import loads  # noqa: E402
+import peers  # noqa: E402
 import profile_batches  # noqa: E402
 import scans  # noqa: E402
 from broker import Kafka  # noqa: E402
@@ -32,6 +34,8 @@ from measure import Bench  # noqa: E402
 
 GROUPS = {"load": loads.load, "backlog": loads.backlog, "shapes": loads.shapes, "merge": loads.merge, "scans": scans.scans,
           "latency": latency.latency, "profile": profile_batches.profile}
+if os.environ.get("PEERS") == "1":
+    GROUPS["peers"] = peers.peers
 
 
 def machine(cluster):
