@@ -63,7 +63,7 @@ struct plans_seen {
     bool newer; // than the generation given; else nothing was looked at
     Bitmapset* used;
     plain_shape* shape; // null: none
-    bool filtered;      // it has a filter, the kept route
+    bool filtered;      // it has filters, those of the kept route
 };
 
 CachedPlan* cached_plan(const registered_view& v, SPIPlanPtr plan)
@@ -91,8 +91,8 @@ void see_plan(const registered_view& v, const CachedPlan* cached, kept_plan* kep
     }
     if (kept->before.empty() && list_length(cached->stmt_list) == 1)
         seen->shape = find_shape(linitial_node(PlannedStmt, cached->stmt_list), v.topic_table);
-    seen->filtered = seen->shape && seen->shape->filter;
-    if (seen->filtered && !(kept->by && equal(kept->by->filter, seen->shape->filter)))
+    seen->filtered = seen->shape && seen->shape->filters;
+    if (seen->filtered && !(kept->by && equal(kept->by->filters, seen->shape->filters)))
         seen->shape = nullptr;
 }
 

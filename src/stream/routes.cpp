@@ -1,17 +1,18 @@
 #include "stream/routes.h"
 
 extern "C" {
-#include "catalog/pg_type.h"
+#include "access/nbtree.h"
 #include "executor/executor.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteManip.h"
-#include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 }
 
 #include <algorithm>
+#include <utility>
 
+#include "stream/route_table.h"
 #include "stream/share.h"
 #include "topic/scan.h"
 
@@ -47,54 +48,133 @@ bool is_of_record(Expr* e, Index scan)
     return !is_foreign(reinterpret_cast<Node*>(e), &of) && of.some;
 }
 
-// The parts of a comparison by a hashable operator; false: it is none.
-bool take_apart(Expr* filter, route* r)
+// `e operator constant`, turned round where the constant stands first.
+struct comparison {
+    Expr* value;
+    Const* constant;
+    Oid operator_;
+    Oid collation;
+    bool any; // IN
+};
+
+bool take_apart(Expr* filter, comparison* c)
 {
     List* sides = NIL;
     if (IsA(filter, OpExpr)) {
         auto* e = castNode(OpExpr, filter);
-        r->equal = e->opno;
-        r->collation = e->inputcollid;
+        *c = {nullptr, nullptr, e->opno, e->inputcollid, false};
         sides = e->args;
     } else if (IsA(filter, ScalarArrayOpExpr) && castNode(ScalarArrayOpExpr, filter)->useOr) {
         auto* e = castNode(ScalarArrayOpExpr, filter);
-        r->equal = e->opno;
-        r->collation = e->inputcollid;
-        r->any = true;
+        *c = {nullptr, nullptr, e->opno, e->inputcollid, true};
         sides = e->args;
     }
-    if (list_length(sides) != 2 || !IsA(lsecond(sides), Const))
+    if (list_length(sides) != 2)
         return false;
-    r->value = static_cast<Expr*>(linitial(sides));
-    r->constants = lsecond_node(Const, sides);
+    auto *left = static_cast<Node*>(linitial(sides)), *right = static_cast<Node*>(lsecond(sides));
+    if (IsA(left, Const) && !c->any) {
+        std::swap(left, right);
+        c->operator_ = get_commutator(c->operator_);
+    }
+    if (!IsA(right, Const) || !OidIsValid(c->operator_))
+        return false;
+    c->value = reinterpret_cast<Expr*>(left);
+    c->constant = castNode(Const, right);
+    return true;
+}
+
+bool is_hashable(const comparison& c)
+{
     Oid of_value, of_constant;
-    return op_hashjoinable(r->equal, exprType(reinterpret_cast<Node*>(r->value))) &&
-           get_op_hash_functions(r->equal, &of_value, &of_constant);
+    return op_hashjoinable(c.operator_, exprType(reinterpret_cast<Node*>(c.value))) &&
+           get_op_hash_functions(c.operator_, &of_value, &of_constant);
+}
+
+// Its place in a btree family: less, less or equal, ..., and the functions that order a value and a
+// constant, and two constants. None (InvalidStrategy): there is none, or it is not with one value.
+int find_place(const comparison& c, Oid* order, Oid* of_constants)
+{
+    if (c.any || c.constant->constisnull)
+        return InvalidStrategy;
+    ListCell* cell;
+    foreach (cell, get_op_btree_interpretation(c.operator_)) {
+        auto* in = static_cast<OpBtreeInterpretation*>(lfirst(cell));
+        auto function = [&](Oid left) {
+            return get_opfamily_proc(in->opfamily_id, left, in->oprighttype, BTORDER_PROC);
+        };
+        *order = function(in->oplefttype);
+        *of_constants = function(in->oprighttype);
+        const bool one_sided = in->strategy >= BTLessStrategyNumber &&
+                               in->strategy <= BTGreaterStrategyNumber &&
+                               in->strategy != BTEqualStrategyNumber;
+        if (one_sided && OidIsValid(*order) && OidIsValid(*of_constants))
+            return in->strategy;
+    }
+    return InvalidStrategy;
+}
+
+// Makes the comparison a bound of the range that r is; false: it has such a one, or is of another kind.
+bool add_bound(route* r, const comparison& c)
+{
+    Oid order = InvalidOid, of_bounds = InvalidOid;
+    const int strategy = find_place(c, &order, &of_bounds);
+    if (strategy == InvalidStrategy ||
+        (r->filters && (!equal(r->value, c.value) || r->order != order ||
+                        r->type != c.constant->consttype || r->collation != c.collation)))
+        return false;
+    const bool upper = strategy < BTEqualStrategyNumber;
+    if (upper ? r->upper : r->lower)
+        return false;
+    (upper ? r->upper : r->lower) = c.constant;
+    (upper ? r->with_upper : r->with_lower) =
+        strategy == BTLessEqualStrategyNumber || strategy == BTGreaterEqualStrategyNumber;
+    r->value = c.value;
+    r->type = c.constant->consttype;
+    r->collation = c.collation;
+    r->order = order;
+    r->of_bounds = of_bounds;
+    return true;
+}
+
+// Of one scan's filters, in their order; false: none serves.
+bool find_filters(const ForeignScan* scan, route* r)
+{
+    List* fit = NIL;
+    ListCell* cell;
+    foreach (cell, scan->scan.plan.qual) {
+        auto* filter = static_cast<Expr*>(lfirst(cell));
+        comparison c = {};
+        if (!take_apart(filter, &c) || !is_of_record(c.value, scan->scan.scanrelid) ||
+            contain_mutable_functions(reinterpret_cast<Node*>(filter)))
+            continue;
+        if (is_hashable(c)) {
+            *r = {};
+            r->filters = list_make1(filter);
+            r->value = c.value;
+            r->type = c.constant->consttype;
+            r->collation = c.collation;
+            r->constants = c.constant;
+            r->any = c.any;
+            r->equal = c.operator_;
+            return true;
+        }
+        fit = lappend(fit, filter);
+    }
+    foreach (cell, fit) {
+        comparison c = {};
+        if (take_apart(static_cast<Expr*>(lfirst(cell)), &c) && add_bound(r, c))
+            r->filters = lappend(r->filters, lfirst(cell));
+    }
+    return r->filters != NIL;
 }
 
 bool is_same(const route& a, const route& b)
 {
-    return a.equal == b.equal && a.collation == b.collation && equal(a.value, b.value);
+    return a.equal == b.equal && a.order == b.order && a.of_bounds == b.of_bounds && a.type == b.type &&
+           a.collation == b.collation && equal(a.value, b.value);
 }
 
 // ---- one expression for all records of a batch
-
-// Those who want a constant: number among the group's views.
-struct wanted_constant {
-    Datum value;
-    std::uint32_t hash;
-    int view;
-    int next; // of the same place in the table; -1: none
-};
-
-struct constants {
-    FmgrInfo hash_value, hash_constant, equal;
-    Oid collation;
-    wanted_constant* all;
-    int count;
-    int* heads;
-    std::uint32_t mask;
-};
 
 struct hit {
     static constexpr int everybody = -1; // perhaps
@@ -116,74 +196,6 @@ void add(hits* h, hit one)
     h->all[h->count++] = one;
 }
 
-void add_constant(constants* c, Datum value, int view)
-{
-    const auto hash = DatumGetUInt32(FunctionCall1Coll(&c->hash_constant, c->collation, value));
-    int* head = &c->heads[hash & c->mask];
-    c->all[c->count] = {value, hash, view, *head};
-    *head = c->count++;
-}
-
-// Values of one route's constants; nulls are equal to nothing.
-void values_of(const route* r, Datum** values, bool** nulls, int* count)
-{
-    if (!r->any) {
-        *values = &r->constants->constvalue;
-        *nulls = &r->constants->constisnull;
-        *count = 1;
-        return;
-    }
-    *count = 0;
-    if (r->constants->constisnull)
-        return;
-    ArrayType* array = DatumGetArrayTypeP(r->constants->constvalue);
-    std::int16_t length;
-    bool by_value;
-    char align;
-    get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &align);
-    deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, values, nulls, count);
-}
-
-constants* gather(const route* const* routes, int views)
-{
-    auto* c = static_cast<constants*>(palloc0(sizeof(constants)));
-    Oid of_value, of_constant;
-    get_op_hash_functions(routes[0]->equal, &of_value, &of_constant);
-    fmgr_info(of_value, &c->hash_value);
-    fmgr_info(of_constant, &c->hash_constant);
-    fmgr_info(get_opcode(routes[0]->equal), &c->equal);
-    c->collation = routes[0]->collation;
-    std::uint32_t total = 0;
-    Datum* values;
-    bool* nulls;
-    int count;
-    for (int v = 0; v < views; v++) {
-        values_of(routes[v], &values, &nulls, &count);
-        total += static_cast<std::uint32_t>(count);
-    }
-    c->all = static_cast<wanted_constant*>(palloc(sizeof(wanted_constant) * (total + 1)));
-    for (c->mask = 15; c->mask < total * 2; c->mask = c->mask * 2 + 1)
-        ;
-    c->heads = static_cast<int*>(palloc(sizeof(int) * (c->mask + 1)));
-    std::fill_n(c->heads, c->mask + 1, -1);
-    for (int v = 0; v < views; v++) {
-        values_of(routes[v], &values, &nulls, &count);
-        for (int i = 0; i < count; i++)
-            if (!nulls[i])
-                add_constant(c, values[i], v);
-    }
-    return c;
-}
-
-void find_views(constants* c, Datum value, topic::batch::choice what, hits* found)
-{
-    const auto hash = DatumGetUInt32(FunctionCall1Coll(&c->hash_value, c->collation, value));
-    for (int i = c->heads[hash & c->mask]; i >= 0; i = c->all[i].next)
-        if (c->all[i].hash == hash &&
-            DatumGetBool(FunctionCall2Coll(&c->equal, c->collation, value, c->all[i].value)))
-            add(found, {c->all[i].view, what});
-}
-
 // What is the same for all views of a group. Plain data.
 struct group_work {
     const registered_view* owner; // one of them
@@ -200,7 +212,7 @@ struct evaluation {
     topic::row_maker* maker;
 };
 
-void look_at_chunk(const evaluation& e, constants* c, const ingest::chunk& chunk, std::uint32_t first,
+void look_at_chunk(const evaluation& e, route_table* t, const ingest::chunk& chunk, std::uint32_t first,
                    hits* found)
 {
     CHECK_FOR_INTERRUPTS();
@@ -222,8 +234,11 @@ void look_at_chunk(const evaluation& e, constants* c, const ingest::chunk& chunk
             MemoryContext caller = MemoryContextSwitchTo(context->ecxt_per_tuple_memory);
             const Datum value = ExecEvalExpr(e.value, context, &null);
             MemoryContextSwitchTo(caller);
-            if (!null)
-                find_views(c, value, {first + m, message.row_count == 1}, found);
+            if (null)
+                continue;
+            const views_found by = find_views(t, value);
+            for (int i = 0; i < by.count; i++)
+                add(found, {by.views[i], {first + m, message.row_count == 1}});
         }
     }
 }
@@ -244,11 +259,11 @@ hits* look_at_all(const group_work& work)
     evaluation e = {estate, ExecInitExpr(work.routes[0]->value, nullptr),
                     MakeSingleTupleTableSlot(RelationGetDescr(table), &TTSOpsVirtual),
                     topic::make_row_maker(RelationGetDescr(table), *work.batch->columns, attributes)};
-    constants* c = gather(work.routes, work.views);
+    route_table* t = make_route_table(work.routes, work.views);
     MemoryContextSwitchTo(caller);
     std::uint32_t first = 0;
     for (const ingest::chunk* chunk : work.batch->chunks) {
-        look_at_chunk(e, c, *chunk, first, found);
+        look_at_chunk(e, t, *chunk, first, found);
         first += static_cast<std::uint32_t>(chunk->rows.messages.size());
     }
     ExecDropSingleTupleTableSlot(e.slot);
@@ -271,7 +286,7 @@ void choose_for(const group& shares)
                           static_cast<int>(routes.size())};
     const hits* found = pg::call([&] { return look_at_all(work); });
     for (share* s : shares) {
-        s->rows.wanted = s->view->plan.by->filter;
+        s->rows.wanted = s->view->plan.by->filters;
         s->rows.chosen.clear();
     }
     auto give = [](share* s, topic::batch::choice what) { // once a message, whichever of its rows
@@ -316,24 +331,21 @@ std::vector<group> find_groups(const std::vector<share*>& shares)
 
 route* find_route(PlannedStmt* statement, Oid topic_table)
 {
-    ListCell *scans, *filters;
-    foreach (scans, topic::scans_of(statement, topic_table)) {
-        const ForeignScan* scan = lfirst_node(ForeignScan, scans);
-        foreach (filters, scan->scan.plan.qual) {
-            auto* filter = static_cast<Expr*>(lfirst(filters));
-            route r = {};
-            if (!take_apart(filter, &r) || !is_of_record(r.value, scan->scan.scanrelid) ||
-                contain_mutable_functions(reinterpret_cast<Node*>(filter)))
-                continue;
-            auto* found = static_cast<route*>(palloc(sizeof(route)));
-            *found = r;
-            found->filter = static_cast<Expr*>(copyObjectImpl(filter));
-            found->value = static_cast<Expr*>(copyObjectImpl(r.value));
-            found->constants = static_cast<Const*>(copyObjectImpl(r.constants));
-            ChangeVarNodes(reinterpret_cast<Node*>(found->value),
-                           static_cast<int>(scan->scan.scanrelid), 1, 0);
-            return found;
-        }
+    ListCell* cell;
+    foreach (cell, topic::scans_of(statement, topic_table)) {
+        const ForeignScan* scan = lfirst_node(ForeignScan, cell);
+        route r = {};
+        if (!find_filters(scan, &r))
+            continue;
+        auto* found = static_cast<route*>(palloc(sizeof(route)));
+        *found = r;
+        found->filters = static_cast<List*>(copyObjectImpl(r.filters));
+        found->value = static_cast<Expr*>(copyObjectImpl(r.value));
+        for (Const** c : {&found->constants, &found->lower, &found->upper})
+            *c = static_cast<Const*>(copyObjectImpl(*c));
+        ChangeVarNodes(reinterpret_cast<Node*>(found->value),
+                       static_cast<int>(scan->scan.scanrelid), 1, 0);
+        return found;
     }
     return nullptr;
 }

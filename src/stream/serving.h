@@ -77,7 +77,7 @@ struct kept_plan {
     std::set<int> of_functions;  // likewise: read by functions of the query, as their scans told
     topic::decode_columns columns; // for this view alone
     tuple_shape shape;             // how its rows lie in the target; empty: not known (shape.h)
-    bool filtered = false;          // the shape is that of the rows that pass `by`, the only filter
+    bool filtered = false;          // the shape is that of the rows that pass `by`, which has all filters
     MemoryContext memory = nullptr; // of `by`
     route* by = nullptr;            // null: none (routes.h)
 };

@@ -31,11 +31,11 @@ const ModifyTable* plain_insert(const PlannedStmt* statement)
 
 namespace {
 
-// The scan below an insert where it reads the topic and has one filter at most; else null.
+// The scan below an insert where it reads the topic; else null.
 const ForeignScan* bare_scan(const PlannedStmt* statement, const ModifyTable* top, Oid topic_table)
 {
     Plan* below = outerPlan(top);
-    if (!IsA(below, ForeignScan) || list_length(below->qual) > 1 || below->initPlan != NIL)
+    if (!IsA(below, ForeignScan) || below->initPlan != NIL)
         return nullptr;
     auto* scan = castNode(ForeignScan, below);
     if (scan->scan.scanrelid == 0 || scan->fdw_scan_tlist != NIL ||
@@ -92,8 +92,7 @@ plain_shape* find_shape(const PlannedStmt* statement, Oid topic_table)
     if (!scan)
         return nullptr;
     auto* s = static_cast<plain_shape*>(palloc0(sizeof(plain_shape)));
-    if (scan->scan.plan.qual != NIL)
-        s->filter = static_cast<const Expr*>(linitial(scan->scan.plan.qual));
+    s->filters = scan->scan.plan.qual;
     Oid target = rt_fetch(linitial_int(top->resultRelations), statement->rtable)->relid;
     Relation table = RelationIdGetRelation(target);
     if (!RelationIsValid(table))

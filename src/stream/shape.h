@@ -28,7 +28,7 @@ const ModifyTable* plain_insert(const PlannedStmt*);
 struct plain_shape {
     int count;
     decode::tuple_attribute* attributes;
-    const Expr* filter; // the only one, a node of the plan; null: none
+    const List* filters; // nodes of the plan
 };
 plain_shape* find_shape(const PlannedStmt*, Oid topic_table);
 

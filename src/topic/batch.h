@@ -34,14 +34,14 @@ struct batch {
     // everything.
     std::vector<std::vector<message_offset>> floors;
     std::vector<std::uint32_t> left_out; // numbers of messages, ascending (rejected ones)
-    // Where `wanted` is set it is a filter of the view on this topic table, as the plan's scan has it,
-    // and `chosen` are all messages that may pass it, ascending: a scan with this very filter goes to no
+    // Where `wanted` is set it holds filters of the view on this topic table, as the plan's scan has them,
+    // and `chosen` are all messages that may pass them, ascending: a scan with all of these goes to no
     // others.
     struct choice {
         std::uint32_t message; // its number
         bool passes;           // all its rows do, for certain
     };
-    const Expr* wanted = nullptr;
+    const List* wanted = nullptr;
     std::vector<choice> chosen;
 
     // A row's ctid is its place in the order in which a scan of the batch returns rows.

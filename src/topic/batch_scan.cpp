@@ -51,10 +51,10 @@ bool find_chosen(batch_cursor& c, std::uint32_t messages)
     return true;
 }
 
-// Whether the scan has the filter by which the batch's messages were chosen.
+// Whether the scan has the filters by which the batch's messages were chosen.
 bool has_filter(const ForeignScanState* node, const batch& b)
 {
-    return b.wanted && list_member(node->ss.ps.plan->qual, b.wanted);
+    return b.wanted && list_difference(b.wanted, node->ss.ps.plan->qual) == NIL;
 }
 
 } // namespace

@@ -79,7 +79,8 @@ class Case:
             self.seconds.append(spent)
             if pid:
                 self.cpu.append(cpu_seconds(pid) - used)
-                self.memory.append(most)
+                if pid in cluster.processes():
+                    self.memory.append(most)
         self.clean()
 
     @property

@@ -137,7 +137,7 @@ def kcat(bench, db, topic):
                        env=bench.cluster.client_environment(db.name))
         return None, 0
 
-    return into_copied(db, "kcat | psql copy, INSERT SELECT", RECORDS, run,
+    return into_copied(db, "kcat, psql copy, INSERT SELECT", RECORDS, run,
                        lambda: db.execute("CREATE UNLOGGED TABLE staging (doc jsonb)"),
                        lambda: db.execute("DROP TABLE staging"))
 

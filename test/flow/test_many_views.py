@@ -49,6 +49,16 @@ def test_each_has_what_its_filter_wants(db, kafka, new_topic, produce):
     # Its values come out of the type's input function only.
     queries |= {f"interval{i}": f"{rows} WHERE iv = '{value}'" for i, value in enumerate(("1 day", "24 hours"))}
     queries |= {f"never{i}": f"{rows} WHERE nothing = {value}" for i, value in enumerate(("''", "NULL"))}
+    # Ranges: side by side, within each other, empty, turned round, of one side, of several types.
+    queries |= {f"between{i}": f"{rows} WHERE n % 100 BETWEEN {i} AND {i + 19}" for i in range(0, 100, 20)}
+    queries |= {f"within{i}": f"{rows} WHERE n % 100 > {i} AND {100 - i} >= n % 100" for i in range(0, 80, 15)}
+    queries |= {f"behind{i}": f"{rows} WHERE f8 > {value}" for i, value in enumerate(("0", "-1e9", "'-inf'", "'inf'", "'nan'"))}
+    queries |= {f"before{i}": f"{rows} WHERE {value} > num AND t <> ''" for i, value in enumerate(("0", "1.5", "'NaN'"))}
+    queries |= {f"letters{i}": f"{rows} WHERE t >= '{a}' AND t < '{b}'" for i, (a, b) in enumerate(("am", "mz", "AZ", "b\u00e9"))}
+    queries |= {f"c_letters{i}": f'{rows} WHERE t COLLATE "C" >= \'{a}\'' for i, a in enumerate("aZm")}
+    queries |= {f"wide{i}": f"{rows} WHERE i2 < {value}::bigint" for i, value in enumerate((-5, 0, 70000))}
+    queries |= {f"spans{i}": f"{rows} WHERE iv <= '{value}'" for i, value in enumerate(("1 day", "24 hours", "-1 month"))}
+    queries |= {f"lists{i}": f"{rows} WHERE ARRAY[i4, i2::int] > '{value}'::int[]" for i, value in enumerate(("{0}", "{0,0}", "{5,NULL}"))}
     queries["grouped"] = groups
     all_of_them = with_references(queries)
     together(db, all_of_them, on_error="skip")
