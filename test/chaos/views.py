@@ -33,7 +33,7 @@ ALL = (*VIEWS, "summing")
 
 def create(db, broker, topic):
     db.topic_table("records", "n bigint, key int, amount numeric, text text, _partition int, "
-                              "_offset bigint", broker, topic)
+                              "_offset bigint", broker, topic, consumers=1)
     db.execute(f"CREATE TABLE names AS SELECT k AS key, 'name ' || k AS name "
                f"FROM generate_series(0, {KEYS - 1}) k")
     db.execute("ALTER TABLE names ADD PRIMARY KEY (key)")

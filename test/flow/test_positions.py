@@ -129,3 +129,23 @@ def test_mirrored_to_the_group(db, kafka, clicks, produce):
             consumer.close()
 
     wait_until(committed, 20, "the group's offset is 10", interval=0.5)
+
+
+def test_rows_of_positions_are_not_looked_for(db, kafka, topic, produce):
+    """Dead versions that nobody may remove (somebody holds a snapshot) cost nothing: no batch walks them."""
+    db.topic_table("t", "n int", kafka, topic=topic)
+    db.view("v", "SELECT n FROM t", batch_rows=1, flush_interval="1ms")
+    produce(topic, [{"n": n} for n in range(20)])
+    db.wait_count("v", 20)
+
+    def scans():
+        db.execute("SELECT pg_stat_clear_snapshot()")
+        return db.row("SELECT n_tup_upd, seq_scan + idx_scan FROM pg_stat_all_tables"
+                      " WHERE relid = 'kafka.progress'::regclass")
+
+    wait_until(lambda: scans()[0] >= 20, 30, "the first batches are counted")
+    updates, before = scans()
+    produce(topic, [{"n": n} for n in range(500)])
+    db.wait_count("v", 520)
+    wait_until(lambda: scans()[0] >= updates + 500, 30, lambda: str(scans()))
+    assert scans()[1] - before < 250  # kafka.lag's and ours; two for each batch would be 1,000

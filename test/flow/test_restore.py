@@ -100,6 +100,7 @@ def test_a_dump_goes_on_where_it_stood(source, topic, produce, tmp_path, copies,
     name, file = f"{source.name}_c", str(tmp_path / "dump")
     with Producing(produce, topic, some):
         source.wait("rows")
+        source.wait("into_wide")
         run(source, "pg_dump", *dump_options, "-f", file, "-d", source.name)
         copy = Database(source.cluster, name=name, extension=False)
         copies.append(copy)
@@ -121,6 +122,7 @@ def test_a_dump_goes_on_where_it_stood(source, topic, produce, tmp_path, copies,
 
 def check_whole_source(source):
     source.wait("rows")
+    source.wait("into_wide")
     assert source.value("SELECT count(*) FROM rows") == source.value("SELECT count(*) FROM facts")
 
 
@@ -128,6 +130,7 @@ def test_a_database_made_from_it(source, topic, produce, copies):
     name = f"{source.name}_t"
     with Producing(produce, topic, some):
         source.wait("rows")
+        source.wait("into_wide")
         source.connection.close()
         with source.cluster.connect("postgres") as c:
             c.execute(f"CREATE DATABASE {name} TEMPLATE {source.name}")

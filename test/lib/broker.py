@@ -240,7 +240,7 @@ class Kafka(Broker):
             self.wait_ready()
         return self
 
-    def wait_ready(self, timeout=60):
+    def wait_ready(self, timeout=180):
         admin = self.admin()
 
         def ready():
