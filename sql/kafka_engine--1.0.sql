@@ -24,6 +24,11 @@ CREATE EVENT TRIGGER kafka_engine_columns ON ddl_command_end
 CREATE FUNCTION kafka.decode(row_type anyelement, payload bytea, key bytea DEFAULT NULL,
                              headers jsonb DEFAULT NULL) RETURNS SETOF anyelement
     AS 'MODULE_PATHNAME', 'kafka_engine_decode' LANGUAGE C STABLE ROWS 1;
+-- The way back: the payload, and the key (null where all its columns are), of a row of a topic table.
+CREATE FUNCTION kafka.encode(topic_row anyelement) RETURNS bytea
+    AS 'MODULE_PATHNAME', 'kafka_engine_encode' LANGUAGE C STABLE STRICT;
+CREATE FUNCTION kafka.encode_key(topic_row anyelement) RETURNS bytea
+    AS 'MODULE_PATHNAME', 'kafka_engine_encode_key' LANGUAGE C STABLE STRICT;
 
 -- Partitions as the broker tells them. Needs SELECT on the table and USAGE on its server.
 CREATE FUNCTION kafka.partitions(topic_table regclass, OUT topic text, OUT partition int,

@@ -6,6 +6,7 @@
 // and aliases, and a field that the writer did not have takes its default. Promotion needs no help: a
 // column's type takes any number that fits. Each record, or each datum of a container, is a row; a
 // top-level value that is no record fills a column with path '$'.
+#include "decode/encoder.h"
 #include "decode/format.h"
 
 #include <chrono>
@@ -452,6 +453,7 @@ const format_row avro_format = {
         return std::unique_ptr<payload_decoder>(
             std::make_unique<avro_decoder>(r, std::move(schema), framing));
     },
+    .make_encoder = make_avro_encoder,
 };
 
 } // namespace ke::decode

@@ -1,6 +1,7 @@
 // cbor: RFC 8949's items, read one by one without a tree. Tags 1 (time), 2 and 3 (big numbers), 4
 // and 5 (fractions) make values; other tags are passed over, and their content counts.
 #include "decode/document.h"
+#include "decode/encoder.h"
 
 #include <bit>
 #include <charconv>
@@ -322,6 +323,7 @@ const format_row cbor_format = {
         return std::unique_ptr<payload_decoder>(std::make_unique<document_decoder<cbor_reader>>(
             r, "cbor", read_document_options(r.options)));
     },
+    .make_encoder = make_cbor_encoder,
 };
 
 } // namespace ke::decode

@@ -29,6 +29,8 @@ outcome change_values::field(std::string_view value, const connect_meaning* m, c
         return extended_json ? extended(value, type, out) : object(value, type, out);
     if (value.front() == '-' || is_digit(value.front()))
         return number(value, m, type, out);
+    if (type.bits && (value == "true" || value == "false")) // a single one
+        return text_to_cell(value == "true" ? "1" : "0", type, values_.convert, out);
     return values_.make(value, type, out);
 }
 
@@ -63,6 +65,8 @@ outcome change_values::text(std::string_view value, const connect_meaning* m,
         return decimal(s.text, m->scale, type, out);
     if (m && m->name == "io.debezium.data.Bits")
         return bits(s.text, m->length, type, out);
+    if (type.bits && !schema_known)
+        return bits(s.text, type.typmod, type, out);
     if (is_scalar(type, cell_type::numeric) && !schema_known && !options_.text_decimals) {
         if (type.typmod < 4)
             return values_.convert.refuse(
@@ -89,7 +93,7 @@ outcome change_values::number(std::string_view value, const connect_meaning* m, 
     const std::string_view name = m ? std::string_view(m->name) : std::string_view();
     const bool is_time = type.type == cell_type::date || type.type == cell_type::time ||
                          type.type == cell_type::timestamp || type.type == cell_type::timestamptz;
-    const bool is_duration = name.ends_with("Duration");
+    const bool is_duration = name.ends_with("Duration") || type.interval;
     if (!is_time && !is_duration)
         return values_.make(value, type, out);
     item it;
@@ -103,7 +107,8 @@ outcome change_values::number(std::string_view value, const connect_meaning* m, 
     } else if (it.i == infinity || it.i == minus_infinity) {
         return make_pending(it.i > 0 ? "infinity" : "-infinity", values_.convert, out);
     } else {
-        time_unit unit = options_.json.unit;
+        const bool coarse = options_.adaptive && !is_duration && type.typmod >= 0 && type.typmod <= 3;
+        time_unit unit = coarse ? time_unit::ms : options_.json.unit;
         if (name.starts_with("io.debezium.time.Micro"))
             unit = time_unit::us;
         else if (name.starts_with("io.debezium.time.Nano"))

@@ -14,6 +14,7 @@ namespace ke::decode {
 struct change_options {
     json_options json;
     bool text_decimals = false; // strings in numeric columns are text where no schema says it
+    bool adaptive = false;      // times of a precision up to 3 count milliseconds where none says it
 };
 
 // Makes cells. Used by one thread; keeps buffers.

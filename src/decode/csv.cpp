@@ -2,6 +2,7 @@
 // format. Each line is a row, its fields the table's payload columns in order. Lines, quotes,
 // escapes, the end marker, the null string, and what is wrong with them are as COPY judges them
 // (server 15's; test/flow/test_copy.py compares the two on random input).
+#include "decode/encoder.h"
 #include "decode/format.h"
 
 #include <cstring>
@@ -465,6 +466,7 @@ const format_row csv_format = {
     .check = check<true>,
     .accepts = accepts_any,
     .make = make<true>,
+    .make_encoder = [](const encode_request& r) { return make_copy_encoder(r, true); },
 };
 
 const format_row tsv_format = {
@@ -474,6 +476,7 @@ const format_row tsv_format = {
     .check = check<false>,
     .accepts = accepts_any,
     .make = make<false>,
+    .make_encoder = [](const encode_request& r) { return make_copy_encoder(r, false); },
 };
 
 } // namespace ke::decode

@@ -28,8 +28,12 @@ namespace ke::decode {
 
 namespace {
 
+// What becomes of a value that an event leaves out: an error, null, or null where the event is of a row
+// that is there, which keeps what it has.
+enum class left_out : std::uint8_t { error, null, keep };
+
 struct debezium_options : change_options {
-    bool unavailable_is_null = false;
+    left_out unavailable = left_out::error;
     bool avro = false;
 };
 
@@ -257,7 +261,14 @@ bool debezium_decoder::fill_field(std::string_view value, const std::vector<int>
 // A value that the event does not have; columns: null where nobody uses it.
 bool debezium_decoder::lose_field(std::string_view name, const std::vector<int>* columns)
 {
-    if (columns && !options_.unavailable_is_null) {
+    const bool is_new = event_.op == "\"c\"" || event_.op == "\"r\"";
+    if (columns && options_.unavailable == left_out::keep && is_new) {
+        values_.refuse("22P02", "the value is not in the change event",
+                       "The row is new under this key, and was another one before: REPLICA IDENTITY FULL "
+                       "at the source sends the value; the option unavailable 'null' makes it null.");
+        return put((*columns)[0], outcome::refused);
+    }
+    if (columns && options_.unavailable == left_out::error) {
         values_.refuse("22P02", "the value is not in the change event",
                        "It is large and was not changed. Declare the column _unavailable text[], and "
                        "keyed views leave what they have; REPLICA IDENTITY FULL at the source sends "
@@ -274,7 +285,8 @@ bool debezium_decoder::lose_field(std::string_view name, const std::vector<int>*
 // An update that comes without its row, as MongoDB's may.
 bool debezium_decoder::lose_row()
 {
-    if (!options_.unavailable_is_null)
+    const bool is_new = event_.op != "\"u\"";
+    if (options_.unavailable == left_out::error || is_new)
         return fail("The event holds no row: the connector has to send whole ones.");
     for (const std::string& name : all_names_)
         if (!name.starts_with('_') && !lose_field(name, nullptr))
@@ -330,12 +342,13 @@ const format_option options[] = {
     {"encoding", "json, avro", "how events are written; avro: framed, with a schema registry (json)"},
     schema_id_option,
     {"timestamp_unit", "s, ms, us, ns",
-     "what numbers in time and timestamp columns count where no schema says it (us)"},
+     "what numbers in time and timestamp columns count where no schema says it (us; ms in columns of a "
+     "precision up to 3)"},
     {"bytea_format", "base64, hex", "how bytes are written (base64)"},
     {"decimals", "precise, string",
      "what a string in a numeric column is, where no schema says it (precise)"},
     {"unavailable", "error, null",
-     "what a large value that was not changed becomes (error; null with a column _unavailable)"},
+     "what a large value that was not changed becomes (error; kept with a column _unavailable)"},
 };
 
 } // namespace
@@ -349,6 +362,7 @@ const format_row debezium_format = {
     .make = [](const payload_request& r) -> result<std::unique_ptr<payload_decoder>> {
         debezium_options o;
         o.json.unit = read_time_unit(r.options.get("timestamp_unit", "us"));
+        o.adaptive = !r.options.find("timestamp_unit");
         o.json.hex = r.options.get("bytea_format", "base64") == "hex";
         o.text_decimals = r.options.get("decimals", "precise") == "string";
         o.avro = r.options.get("encoding", "json") == "avro";
@@ -356,7 +370,10 @@ const format_row debezium_format = {
             return no_registry("debezium");
         const auto& names = r.all_columns;
         const bool named = std::find(names.begin(), names.end(), unavailable_name) != names.end();
-        o.unavailable_is_null = r.options.get("unavailable", named ? "null" : "error") == "null";
+        const std::string_view given = r.options.get("unavailable", named ? "keep" : "error");
+        o.unavailable = given == "error"  ? left_out::error
+                        : given == "null" ? left_out::null
+                                          : left_out::keep;
         return std::unique_ptr<payload_decoder>(std::make_unique<debezium_decoder>(r, o));
     },
 };

@@ -84,6 +84,8 @@ struct given_options {
 };
 struct payload_request; // decode/format.h
 class payload_decoder;
+struct encode_request; // decode/encoder.h
+class payload_encoder;
 struct format_row {
     std::string_view name;
     std::string_view help;
@@ -98,6 +100,8 @@ struct format_row {
     result<done> (*accepts)(const type_desc&);
     // For the record decoder.
     result<std::unique_ptr<payload_decoder>> (*make)(const payload_request&);
+    // For kafka.encode; null: the format is only read.
+    result<std::unique_ptr<payload_encoder>> (*make_encoder)(const encode_request&) = nullptr;
 };
 std::span<const format_row> formats();
 const format_row* find_format(std::string_view name);

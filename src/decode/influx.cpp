@@ -6,6 +6,7 @@
 // A backslash escapes comma, space and (in keys and tag values) the equals sign, in quoted text the
 // quote and itself; before anything else it is a backslash. A line break in quoted text is text.
 // Lines that are empty or begin with # are passed over. A line without a time takes the record's.
+#include "decode/encoder.h"
 #include "decode/format.h"
 
 #include <charconv>
@@ -397,6 +398,7 @@ const format_row influx_format = {
         return std::unique_ptr<payload_decoder>(std::make_unique<influx_decoder>(
             r, read_time_unit(r.options.get("timestamp_unit", "ns"))));
     },
+    .make_encoder = make_influx_encoder,
 };
 
 } // namespace ke::decode

@@ -1,4 +1,5 @@
 // json: one or more objects per payload, or one array of objects; each object is a row.
+#include "decode/encoder.h"
 #include "decode/json_decoder.h"
 
 #include <cstring>
@@ -233,6 +234,7 @@ const format_row json_format = {
         o.hex = r.options.get("bytea_format", "base64") == "hex";
         return std::unique_ptr<payload_decoder>(std::make_unique<json_decoder>(r, o));
     },
+    .make_encoder = make_json_encoder,
 };
 
 } // namespace ke::decode

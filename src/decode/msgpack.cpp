@@ -1,6 +1,7 @@
 // msgpack: MessagePack's own reader, without a tree: each item is one read. Timestamps are its
 // extension -1; other extensions are their bytes.
 #include "decode/document.h"
+#include "decode/encoder.h"
 
 #include <bit>
 #include <cstring>
@@ -212,6 +213,7 @@ const format_row msgpack_format = {
         return std::unique_ptr<payload_decoder>(std::make_unique<document_decoder<msgpack_reader>>(
             r, "msgpack", read_document_options(r.options)));
     },
+    .make_encoder = make_msgpack_encoder,
 };
 
 } // namespace ke::decode

@@ -1,4 +1,5 @@
 // raw and text: the payload in one column, as bytes or as text.
+#include "decode/encoder.h"
 #include "decode/format.h"
 
 #include "decode/scalars.h"
@@ -87,6 +88,7 @@ const format_row raw_format = {
     .make = [](const payload_request& r) -> result<std::unique_ptr<payload_decoder>> {
         return std::unique_ptr<payload_decoder>(std::make_unique<plain_decoder>(r, true));
     },
+    .make_encoder = [](const encode_request& r) { return make_plain_encoder(r, true); },
 };
 
 const format_row text_format = {
@@ -98,6 +100,7 @@ const format_row text_format = {
     .make = [](const payload_request& r) -> result<std::unique_ptr<payload_decoder>> {
         return std::unique_ptr<payload_decoder>(std::make_unique<plain_decoder>(r, false));
     },
+    .make_encoder = [](const encode_request& r) { return make_plain_encoder(r, false); },
 };
 
 } // namespace ke::decode

@@ -42,6 +42,7 @@ enum class cell_type : std::uint8_t {
 // A column's type as a tree: scalar, array of an element, or composite of named fields.
 struct type_desc {
     cell_type type = cell_type::text;
+    bool interval = false, bits = false;      // which of the types that are `other`
     std::int32_t typmod = -1;                 // as in pg_attribute; -1: none
     std::shared_ptr<const type_desc> element; // array: its element's type
     char delimiter = ',';                     // array: between elements

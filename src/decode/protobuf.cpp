@@ -1,4 +1,5 @@
 // protobuf: the format's row and its options; protobuf_decoder.cpp does the work.
+#include "decode/encoder.h"
 #include "decode/framing.h"
 #include "decode/protobuf_decoder.h"
 #include "decode/utf8.h"
@@ -77,6 +78,7 @@ const format_row protobuf_format = {
         }
         return make_protobuf_decoder(r, std::move(own), type);
     },
+    .make_encoder = make_protobuf_encoder,
 };
 
 } // namespace ke::decode

@@ -232,11 +232,13 @@ class proto_compiler {
             take(*file.dependency(i));
         for (int i = 0; i < file.message_type_count(); i++)
             message(*file.message_type(i));
+        finish();
     }
     void set_top(const pb::FileDescriptor& file)
     {
         for (int i = 0; i < file.message_type_count(); i++)
             out_.top_.push_back(message(*file.message_type(i)));
+        finish();
     }
 
     std::string error;
@@ -245,6 +247,7 @@ class proto_compiler {
     static proto_meaning meaning_of(const pb::Descriptor& d);
     static proto_kind kind_of(const pb::FieldDescriptor& f);
     const proto_message* message(const pb::Descriptor& d);
+    void finish();
     const proto_enum* enumeration(const pb::EnumDescriptor& d);
     proto_field field(const pb::FieldDescriptor& f);
     void take_default(proto_field& to, const pb::FieldDescriptor& f);
@@ -253,6 +256,7 @@ class proto_compiler {
     pb::DescriptorPool pool_;
     std::set<std::string> there_, taken_;
     std::unordered_map<const pb::EnumDescriptor*, const proto_enum*> enums_;
+    std::vector<std::pair<const pb::Descriptor*, proto_message*>> unfinished_;
 };
 
 proto_meaning proto_compiler::meaning_of(const pb::Descriptor& d)
@@ -317,7 +321,7 @@ proto_kind proto_compiler::kind_of(const pb::FieldDescriptor& f)
     return proto_kind::bytes;
 }
 
-// Noted before its fields are looked at: it may hold itself.
+// Noted; finish() looks at its fields.
 const proto_message* proto_compiler::message(const pb::Descriptor& d)
 {
     const std::string name(d.full_name());
@@ -328,13 +332,23 @@ const proto_message* proto_compiler::message(const pb::Descriptor& d)
     m.name = name;
     m.meaning = meaning_of(d);
     out_.by_name_.emplace(name, &m);
-    for (int i = 0; i < d.field_count(); i++) {
-        m.by_number.emplace(d.field(i)->number(), m.fields.size());
-        m.fields.push_back(field(*d.field(i)));
-    }
-    for (int i = 0; i < d.nested_type_count(); i++)
-        m.nested.push_back(message(*d.nested_type(i)));
+    unfinished_.emplace_back(&d, &m);
     return &m;
+}
+
+// Not by recursion: messages may lead to each other in chains of any length.
+void proto_compiler::finish()
+{
+    while (!unfinished_.empty()) {
+        const auto [d, m] = unfinished_.back();
+        unfinished_.pop_back();
+        for (int i = 0; i < d->field_count(); i++) {
+            m->by_number.emplace(d->field(i)->number(), m->fields.size());
+            m->fields.push_back(field(*d->field(i)));
+        }
+        for (int i = 0; i < d->nested_type_count(); i++)
+            m->nested.push_back(message(*d->nested_type(i)));
+    }
 }
 
 const proto_enum* proto_compiler::enumeration(const pb::EnumDescriptor& d)
@@ -450,6 +464,9 @@ result<std::unique_ptr<proto_schema>> proto_schema::read_set(std::string_view by
     pb::FileDescriptorSet set;
     if (!set.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || set.file_size() == 0)
         return refuse("it is not a descriptor set");
+    constexpr int most_files = 1000; // they are tried over and over until all that they import is there
+    if (set.file_size() > most_files)
+        return refuse("it has more than 1000 files");
     auto made = std::make_unique<proto_schema>();
     proto_compiler compiler(*made);
     std::set<std::string> names, built;

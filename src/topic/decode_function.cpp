@@ -18,11 +18,24 @@ extern "C" {
 #include "decode/decoder.h"
 #include "pg/errors.h"
 #include "pg/guard.h"
+#include "topic/decode_row.h"
 #include "topic/given_headers.h"
 #include "topic/scan.h"
 #include "topic/schemas.h"
 
 namespace ke::topic {
+
+Oid table_of_argument(FunctionCallInfo fcinfo)
+{
+    const Oid type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+    const Oid relid = OidIsValid(type) ? get_typ_typrelid(type) : InvalidOid;
+    if (!OidIsValid(relid))
+        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                        errmsg("the first argument is not of the row type of a topic table"),
+                        errhint("Write for example kafka.decode(NULL::clicks, payload), or kafka.encode(c) of "
+                                "a row c of clicks.")));
+    return relid;
+}
 
 namespace {
 
@@ -47,18 +60,6 @@ bytes bytes_of(FunctionCallInfo fcinfo, int argument)
         return {};
     bytea* b = PG_GETARG_BYTEA_PP(argument);
     return {VARDATA_ANY(b), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(b))};
-}
-
-// The topic table whose row type the first argument has.
-Oid table_of_argument(FunctionCallInfo fcinfo)
-{
-    const Oid type = get_fn_expr_argtype(fcinfo->flinfo, 0);
-    const Oid relid = OidIsValid(type) ? get_typ_typrelid(type) : InvalidOid;
-    if (!OidIsValid(relid))
-        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-                        errmsg("the first argument is not of the row type of a topic table"),
-                        errhint("Write for example kafka.decode(NULL::clicks, payload).")));
-    return relid;
 }
 
 // There is no record in Kafka: what only one there has stays null.

@@ -23,20 +23,28 @@ struct session final : registry::listener {
 
 } // namespace
 
-void await_schemas(decode::record_decoder& decoder, const decode::record& r)
+template <class F>
+static void await(const F& prepare)
 {
-    if (!decoder.may_wait())
-        return;
     auto me = std::make_shared<session>();
     std::shared_ptr<const fault> trouble;
-    const bool there = pg::wait_until(me->bell, most_wait, [&] {
-        return decoder.prepare(r, me, trouble) || trouble;
-    });
+    const bool there = pg::wait_until(me->bell, most_wait, [&] { return prepare(me, trouble) || trouble; });
     if (trouble)
         throw pg::fault_error(*trouble);
     if (!there)
         throw pg::fault_error({.kind = fault_kind::registry_unreachable,
                                .message = "the schema registry did not answer in time"});
+}
+
+void await_schemas(decode::record_decoder& decoder, const decode::record& r)
+{
+    if (decoder.may_wait())
+        await([&](const auto& me, auto& trouble) { return decoder.prepare(r, me, trouble); });
+}
+
+void await_schemas(decode::payload_encoder& encoder)
+{
+    await([&](const auto& me, auto& trouble) { return encoder.prepare(me, trouble); });
 }
 
 } // namespace ke::topic

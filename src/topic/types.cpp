@@ -84,7 +84,9 @@ decode::type_desc describe_type(Oid type, std::int32_t typmod)
     decode::type_desc d;
     d.typmod = typmod;
     d.type = cell_of(type, typmod);
-    if (d.type != decode::cell_type::other)
+    d.interval = type == INTERVALOID;
+    d.bits = type == BITOID || type == VARBITOID;
+    if (d.type != decode::cell_type::other || d.interval || d.bits)
         return d;
     const type_facts f = pg::call([&] { return facts_of(type); });
     if (OidIsValid(f.element)) {

@@ -5,7 +5,9 @@ workers killed. What the table holds at the end is compared with the history's o
 import base64
 import json
 import random
+import re
 
+import debezium
 from test_crash import gone, reconnect, worker
 
 PLACEHOLDER = "__debezium_unavailable_value"
@@ -245,3 +247,32 @@ def test_what_is_said_where_columns_are_missing(db, kafka, topic, produce):
     db.view("v", "SELECT id, doc FROM changes", key="id")
     db.wait("v")
     assert db.rows("SELECT * FROM v ORDER BY id") == [(1, "a"), (2, None)]
+
+
+def test_what_debeziums_own_engine_wrote(db, kafka, topic, produce):
+    """The recording of test/lib/debezium.py, against the same statements run here."""
+    with open(debezium.FIXTURE) as f:
+        events = [json.loads(line) for line in f]
+    columns = re.search(r"\(id int.*(?=,\s*PRIMARY)", debezium.TABLE, re.S).group()[1:]
+    assert "ms timestamp(3)" in columns and "iv interval" in columns
+    columns = columns.replace("any_n numeric", "any_n numeric(60, 0)")
+    columns = columns.replace("id int,", "id int OPTIONS (source 'key'),")
+    columns = columns.replace("part text,", "part text OPTIONS (source 'key'),")
+    db.topic_table("changes", columns + ", _op text, _unavailable text[]", kafka, topic=topic,
+                   format="debezium", key_format="debezium")
+    names = ", ".join(db.column("SELECT attname FROM pg_attribute WHERE attrelid = 'changes'::regclass"
+                                " AND attnum > 0 AND attname NOT LIKE '\\_%' ORDER BY attnum"))
+    db.view("live", f"SELECT {names} FROM changes", key="id, part")
+    produce(topic, [record(e["key"], e["value"]) for e in events])
+    db.execute(debezium.TABLE)
+    db.execute("INSERT INTO things VALUES " + debezium.ROW % {"id": 0})
+    debezium.changes(db.connection)
+    db.wait("live")
+    # A month of an interval is a twelfth of 365.25 days in events.
+    db.execute("UPDATE things SET iv = '37091106.7 s' WHERE iv IS NOT NULL")
+    # The new key of a row comes without the large value, which is nowhere else then.
+    assert db.rows("SELECT record_offset, column_name, message FROM kafka.dead_letters") == [
+        (11, "large", "the value is not in the change event")]
+    db.execute("DELETE FROM things WHERE id = 14")
+    rows = [db.rows(f"SELECT id, ROW({names})::text FROM {t} ORDER BY id") for t in ("live", "things")]
+    assert rows[0] == rows[1] and [r[0] for r in rows[0]] == [0, 1, 5, 6, 100]

@@ -84,6 +84,15 @@ TEST(debezium_values_without_schema)
     CHECK_EQ(plain("\"2017-09-15Z\"", t_date), "6467");
     CHECK_EQ(plain("3600000000", t_time), "3600000000");
     CHECK_EQ(plain("\"2017-09-15T07:07:00.123456Z\"", t_tz), "2017-09-15 07:07:00.123456+00");
+    CHECK_EQ(plain("3600000", type_of(cell_type::time, 3)), "3600000000");
+    CHECK_EQ(plain("1505459220123", type_of(cell_type::timestamp, 0)), "<2017-09-15 07:07:00.123000>");
+    type_desc interval = t_other;
+    interval.interval = true;
+    CHECK_EQ(plain("90000000", interval), "<90000000 microseconds>");
+    type_desc bits = type_of(cell_type::other, 10);
+    bits.bits = true;
+    CHECK_EQ(plain("\"AQI=\"", bits), "<1000000001>");
+    CHECK_EQ(plain("true", bits), "<1>");
     CHECK_EQ(plain("9223372036825200000", t_ts), "<infinity>");
     CHECK_EQ(plain("-300000000000000000", t_ts), "!22008 v: timestamp out of range");
     CHECK_EQ(plain("1.5", t_ts), "!22P02 v: invalid input syntax for type a time: \"1.5\"");
@@ -140,6 +149,8 @@ TEST(debezium_values_that_are_left_out)
     CHECK_EQ(after(R"({"a": "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==", "d": [95,95], "unknown":
         "__debezium_unavailable_value"})"),
              "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==,null,null,<{\"95\",\"95\"}>,null,null,null");
+    CHECK_EQ(d.decode(R"({"op": "c", "after": {"a": "__debezium_unavailable_value"}})").substr(0, 48),
+             "!22P02 a: the value is not in the change event (");
     // An update without its row; a delete needs none.
     CHECK_EQ(after("null"), R"(null,null,null,null,null,null,<{"a","b","c","d","e","f"}>)");
     CHECK_EQ(d.decode(R"({"op": "d", "before": null})"), "null,null,null,null,null,null,null");

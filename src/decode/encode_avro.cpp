@@ -1,0 +1,401 @@
+// avro: the way back. Binary data of the schema given, of the newest one of a registry's subject (framed with
+// its number), or in an object container.
+#include "decode/encoder.h"
+
+#include <bit>
+
+#include "decode/avro_schema.h"
+#include "decode/big_number.h"
+#include "decode/framing.h"
+#include "decode/scalars.h"
+#include "decode/utf8.h"
+#include "registry/client.h"
+
+#include "base/no_backend.h"
+
+namespace ke::decode {
+
+namespace {
+
+using kind = value::kind;
+
+class avro_writer {
+  public:
+    explicit avro_writer(arena& memory) : memory_(memory) {}
+    std::string out, why;
+
+    // False: why says it, and out ends anywhere.
+    bool write(const avro_type& type, const value& v, int depth = 1);
+    void number(std::int64_t n)
+    {
+        std::uint64_t z = (static_cast<std::uint64_t>(n) << 1) ^ static_cast<std::uint64_t>(n >> 63);
+        for (; z > 127; z >>= 7)
+            out += static_cast<char>(z | 128);
+        out += static_cast<char>(z);
+    }
+    void string(std::string_view s)
+    {
+        number(static_cast<std::int64_t>(s.size()));
+        out += s;
+    }
+
+  private:
+    bool branch(const avro_type& type, const value& v, int depth);
+    bool record(const avro_type& type, const value& v, int depth);
+    bool items(const avro_type& type, const value& v, int depth);
+    bool plain(const avro_type& type, const value& v);
+    bool integer(const avro_type& type, const value& v);
+    bool real(const avro_type& type, const value& v);
+    bool text(const avro_type& type, const value& v);
+    bool bytes_of(const avro_type& type, const value& v, std::string& bytes);
+    bool refuse(const avro_type& type, const value& v);
+
+    arena& memory_;
+};
+
+bool avro_writer::refuse(const avro_type& type, const value& v)
+{
+    static constexpr const char* kinds[] = {"null",  "boolean", "int", "long",   "float", "double", "bytes",
+                                            "string", "record",  "enum", "array", "map",   "union",  "fixed"};
+    std::string json;
+    append_json(json, v, false);
+    why = std::string(excerpt(json)) + " does not fit the schema's type " +
+          (type.name.empty() ? kinds[static_cast<int>(type.kind)] : type.name);
+    return false;
+}
+
+bool avro_writer::write(const avro_type& type, const value& v, int depth)
+{
+    constexpr int most_depth = 500;
+    if (depth > most_depth) {
+        why = "the value is nested too deep";
+        return false;
+    }
+    if (v.what == kind::json && type.kind != avro_kind::string)
+        return write(type, parse_json(v.s, memory_), depth);
+    switch (type.kind) {
+    case avro_kind::union_:
+        return branch(type, v, depth);
+    case avro_kind::record:
+        return v.what == kind::record ? record(type, v, depth) : refuse(type, v);
+    case avro_kind::array:
+        return v.what == kind::array ? items(*type.element, v, depth) : refuse(type, v);
+    case avro_kind::map:
+        return v.what == kind::record ? items(*type.element, v, depth) : refuse(type, v);
+    default:
+        return plain(type, v) || refuse(type, v);
+    }
+}
+
+// The first branch that takes the value as it is, else the first that takes it at all.
+bool avro_writer::branch(const avro_type& type, const value& v, int depth)
+{
+    const std::size_t start = out.size();
+    for (std::size_t i = 0; i < type.branches.size(); i++) {
+        const avro_type& b = *type.branches[i];
+        if ((v.what == kind::null) != (b.kind == avro_kind::null))
+            continue;
+        number(static_cast<std::int64_t>(i));
+        if (write(b, v, depth + 1))
+            return true;
+        out.resize(start);
+    }
+    return refuse(type, v);
+}
+
+// A field that no column is: null where it may be, else its default.
+bool avro_writer::record(const avro_type& type, const value& v, int depth)
+{
+    static const value none;
+    for (const avro_field& f : type.fields) {
+        const value* found = v.find(f.name);
+        for (std::size_t a = 0; !found && a < f.aliases.size(); a++)
+            found = v.find(f.aliases[a]);
+        value otherwise;
+        if (!found && !f.default_json.empty()) {
+            otherwise = parse_json(f.default_json, memory_);
+            found = &otherwise;
+        }
+        if (!write(*f.type, found ? *found : none, depth + 1)) {
+            why = "field " + f.name + ": " + why;
+            return false;
+        }
+    }
+    return true;
+}
+
+bool avro_writer::items(const avro_type& element, const value& v, int depth)
+{
+    if (!v.items.empty())
+        number(static_cast<std::int64_t>(v.items.size()));
+    for (std::size_t i = 0; i < v.items.size(); i++) {
+        if (v.what == kind::record)
+            string(v.names[i]);
+        if (!write(element, v.items[i], depth + 1))
+            return false;
+    }
+    number(0);
+    return true;
+}
+
+bool avro_writer::plain(const avro_type& type, const value& v)
+{
+    std::string bytes;
+    switch (type.kind) {
+    case avro_kind::null:
+        return v.what == kind::null;
+    case avro_kind::boolean:
+        if (v.what != kind::boolean)
+            return false;
+        out += static_cast<char>(v.i);
+        return true;
+    case avro_kind::int_:
+    case avro_kind::long_:
+        return integer(type, v);
+    case avro_kind::float_:
+    case avro_kind::double_:
+        return real(type, v);
+    case avro_kind::bytes:
+        if (!bytes_of(type, v, bytes))
+            return false;
+        string(bytes);
+        return true;
+    case avro_kind::fixed:
+        if (!bytes_of(type, v, bytes) || bytes.size() != type.size)
+            return false;
+        out += bytes;
+        return true;
+    default:
+        return text(type, v);
+    }
+}
+
+// Whole units, or nothing.
+bool in_units(std::int64_t us, avro_meaning m, std::int64_t& n)
+{
+    switch (m) {
+    case avro_meaning::time_ms:
+    case avro_meaning::timestamp_ms:
+    case avro_meaning::local_ms:
+        n = us / 1000;
+        return us % 1000 == 0;
+    case avro_meaning::time_ns:
+    case avro_meaning::timestamp_ns:
+    case avro_meaning::local_ns:
+    case avro_meaning::duration_ns:
+        return !__builtin_mul_overflow(us, std::int64_t{1000}, &n);
+    default:
+        n = us;
+        return true;
+    }
+}
+
+bool avro_writer::integer(const avro_type& type, const value& v)
+{
+    const avro_meaning m = type.meaning;
+    std::int64_t n = v.i;
+    if (v.what == kind::integer) {
+        // as it is
+    } else if (v.what == kind::number) {
+        if (parse_whole(v.s, n) != whole::yes)
+            return false;
+    } else if (v.what == kind::date) {
+        if (m != avro_meaning::date)
+            return false;
+    } else if (v.what == kind::time || v.what == kind::timestamp || v.what == kind::timestamptz) {
+        const bool time = m == avro_meaning::time_ms || m == avro_meaning::time_us || m == avro_meaning::time_ns;
+        if (m == avro_meaning::plain || m == avro_meaning::date || time != (v.what == kind::time) ||
+            !in_units(v.i, m, n))
+            return false;
+    } else if (v.what == kind::interval) {
+        if ((m != avro_meaning::duration_us && m != avro_meaning::duration_ns) || v.months || v.days ||
+            !in_units(v.i, m, n))
+            return false;
+    } else {
+        return false;
+    }
+    if (type.kind == avro_kind::int_ && n != static_cast<std::int32_t>(n))
+        return false;
+    number(n);
+    return true;
+}
+
+bool avro_writer::real(const avro_type& type, const value& v)
+{
+    double f = v.f;
+    if (v.what == kind::integer)
+        f = static_cast<double>(v.i);
+    else if (v.what == kind::number || v.what == kind::text) // NaN and infinities are text
+        f = std::strtod(std::string(v.s).c_str(), nullptr);
+    else if (v.what != kind::real4 && v.what != kind::real8)
+        return false;
+    const std::uint64_t bits = type.kind == avro_kind::float_
+                                   ? std::bit_cast<std::uint32_t>(static_cast<float>(f))
+                                   : std::bit_cast<std::uint64_t>(f);
+    for (int i = 0; i < (type.kind == avro_kind::float_ ? 4 : 8); i++)
+        out += static_cast<char>(bits >> (8 * i));
+    return true;
+}
+
+bool avro_writer::text(const avro_type& type, const value& v)
+{
+    if (type.kind == avro_kind::enumeration) {
+        for (std::size_t i = 0; v.what == kind::text && i < type.symbols.size(); i++)
+            if (type.symbols[i] == v.s) {
+                number(static_cast<std::int64_t>(i));
+                return true;
+            }
+        return false;
+    }
+    switch (v.what) {
+    case kind::text:
+    case kind::interval:
+    case kind::number:
+    case kind::json:
+        string(v.s);
+        return true;
+    case kind::date:
+    case kind::time:
+    case kind::timestamp:
+    case kind::timestamptz:
+        string(time_text(v));
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool avro_writer::bytes_of(const avro_type& type, const value& v, std::string& bytes)
+{
+    if (type.meaning == avro_meaning::decimal) {
+        const std::string whole = v.what == kind::integer ? std::to_string(v.i) : "";
+        if ((v.what != kind::number && v.what != kind::integer) ||
+            !read_unscaled(v.what == kind::integer ? whole : v.s, type.scale, bytes))
+            return false;
+        if (type.kind == avro_kind::fixed && bytes.size() < type.size)
+            bytes.insert(0, type.size - bytes.size(), bytes.front() & 0x80 ? '\xff' : '\0');
+        return true;
+    }
+    if (type.meaning == avro_meaning::duration && v.what == kind::interval) {
+        if (v.months < 0 || v.days < 0 || v.i < 0 || v.i % 1000 || v.i / 1000 > UINT32_MAX)
+            return false;
+        for (std::uint64_t part : {static_cast<std::uint64_t>(v.months), static_cast<std::uint64_t>(v.days),
+                                   static_cast<std::uint64_t>(v.i / 1000)})
+            for (int i = 0; i < 4; i++)
+                bytes += static_cast<char>(part >> (8 * i));
+        return true;
+    }
+    unsigned char uuid[16];
+    if (type.kind == avro_kind::fixed && type.size == 16 && v.what == kind::text && parse_uuid(v.s, uuid)) {
+        bytes.assign(reinterpret_cast<char*>(uuid), 16);
+        return true;
+    }
+    if (v.what != kind::bytes)
+        return false;
+    bytes = v.s;
+    return true;
+}
+
+// ------------------------------------------------------------------ where the schema comes from
+
+class avro_encoder final : public payload_encoder {
+  public:
+    avro_encoder(const encode_request& r, std::string_view framing)
+        : container_(framing == "container"), registry_(framing == "registry" ? r.schemas : nullptr),
+          subject_(r.subject), id_bytes_(r.options.get("schema_id_bytes", "4") == "8" ? 8 : 4)
+    {
+        if (!registry_)
+            text_ = r.options.get("avro_schema", "");
+    }
+
+    bool prepare(const std::weak_ptr<registry::listener>& who, std::shared_ptr<const fault>& trouble) override
+    {
+        if (!registry_ || found_.what)
+            return true;
+        found_ = registry_->find(registry::schema_key::latest_of(subject_), who);
+        trouble = found_.trouble;
+        return found_.at != registry::lookup::state::coming;
+    }
+
+    result<std::string> encode(const encode_request& r) override
+    {
+        auto schema = read();
+        if (!schema)
+            return std::move(schema.error());
+        arena memory;
+        auto document = document_of(r, memory);
+        if (!document)
+            return std::move(document.error());
+        avro_writer w(memory);
+        if (!w.write(schema.value()->root(), document.value()))
+            return bad_value("the row does not fit the Avro schema", w.why + ".");
+        return container_ ? in_container(w.out, memory) : frame() + w.out;
+    }
+
+  private:
+    result<shared_avro_schema> read()
+    {
+        if (!registry_)
+            return avro_schema::parse(text_);
+        if (!found_.what)
+            return bad_value("the schema registry does not have subject \"" + subject_ + "\"",
+                             found_.why + " The option schema_subject names another one.");
+        auto parsed = parse_registered_avro(*found_.what);
+        if (!parsed)
+            return std::move(parsed.error());
+        return *parsed.value();
+    }
+
+    std::string frame() const
+    {
+        std::string out;
+        if (!registry_)
+            return out;
+        out += '\0';
+        for (int i = id_bytes_ - 1; i >= 0; i--)
+            out += static_cast<char>(static_cast<std::uint64_t>(found_.what->id) >> (8 * i));
+        return out;
+    }
+
+    std::string in_container(const std::string& datum, arena& memory) const
+    {
+        avro_writer w(memory);
+        static constexpr std::string_view sync = "kafka_engine row";
+        w.out = std::string("Obj\1", 4);
+        w.number(2);
+        w.string("avro.schema");
+        w.string(text_);
+        w.string("avro.codec");
+        w.string("null");
+        w.number(0);
+        w.out += sync;
+        w.number(1);
+        w.number(static_cast<std::int64_t>(datum.size()));
+        w.out += datum;
+        w.out += sync;
+        return w.out;
+    }
+
+    const bool container_;
+    const std::shared_ptr<registry::client> registry_;
+    const std::string subject_;
+    const int id_bytes_;
+    std::string text_;
+    registry::lookup found_;
+};
+
+} // namespace
+
+result<std::unique_ptr<payload_encoder>> make_avro_encoder(const encode_request& r)
+{
+    const bool given = r.options.find("avro_schema") != nullptr;
+    const std::string_view framing =
+        r.options.get("avro_framing", given ? "none" : r.schemas ? "registry" : "container");
+    if (framing == "registry" && !r.schemas)
+        return no_registry("avro");
+    if (framing != "registry" && !given)
+        return bad_value("format avro needs the option avro_schema to write containers");
+    return std::unique_ptr<payload_encoder>(std::make_unique<avro_encoder>(r, framing));
+}
+
+} // namespace ke::decode

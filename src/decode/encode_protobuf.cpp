@@ -1,0 +1,455 @@
+// protobuf: the way back. A message of the descriptor set's, or of the newest schema of a registry's subject,
+// then framed with its number and the message's indexes. Columns are fields by name, else by JSON name.
+#include "decode/encoder.h"
+
+#include <bit>
+
+#include "decode/framing.h"
+#include "decode/protobuf_decoder.h"
+#include "decode/protobuf_schema.h"
+#include "decode/scalars.h"
+#include "decode/utf8.h"
+#include "registry/client.h"
+
+#include "base/no_backend.h"
+
+namespace ke::decode {
+
+namespace {
+
+using kind = value::kind;
+
+void varint(std::string& out, std::uint64_t n)
+{
+    for (; n > 127; n >>= 7)
+        out += static_cast<char>(n | 128);
+    out += static_cast<char>(n);
+}
+
+std::uint64_t zigzag(std::int64_t n)
+{
+    return (static_cast<std::uint64_t>(n) << 1) ^ static_cast<std::uint64_t>(n >> 63);
+}
+
+void little_endian(std::string& out, std::uint64_t n, int bytes)
+{
+    for (int i = 0; i < bytes; i++)
+        out += static_cast<char>(n >> (8 * i));
+}
+
+class proto_writer {
+  public:
+    explicit proto_writer(arena& memory) : memory_(memory) {}
+    std::string why;
+
+    bool message(const proto_message& type, const value& v, std::string& out, int depth = 1);
+
+  private:
+    bool fields(const proto_message& type, const value& v, std::string& out, int depth);
+    bool field(const proto_field& f, const value& v, std::string& out, int depth);
+    bool element(const proto_field& f, const value& v, std::string& out, int depth);
+    bool map(const proto_field& f, const value& v, std::string& out, int depth);
+    bool scalar(const proto_field& f, const value& v, std::string& out);
+    bool time(const proto_message& type, const value& v, std::string& out);
+    bool dynamic(const proto_message& type, const value& v, std::string& out, int depth);
+    bool refuse(std::string_view name, const value& v);
+
+    arena& memory_;
+};
+
+bool proto_writer::refuse(std::string_view name, const value& v)
+{
+    std::string json;
+    append_json(json, v, false);
+    why = std::string(excerpt(json)) + " does not fit " + std::string(name);
+    return false;
+}
+
+bool proto_writer::message(const proto_message& type, const value& v, std::string& out, int depth)
+{
+    constexpr int most_depth = 100; // as the library reads
+    if (depth > most_depth) {
+        why = "the value is nested too deep";
+        return false;
+    }
+    switch (type.meaning) {
+    case proto_meaning::timestamp:
+    case proto_meaning::duration:
+        return time(type, v, out) || refuse(type.name, v);
+    case proto_meaning::wrapper:
+        return field(type.fields[0], v, out, depth);
+    case proto_meaning::struct_:
+    case proto_meaning::value:
+    case proto_meaning::list:
+        return dynamic(type, v.what == kind::json ? parse_json(v.s, memory_) : v, out, depth);
+    case proto_meaning::any:
+        return refuse("google.protobuf.Any, which is only read", v);
+    case proto_meaning::plain:
+        break;
+    }
+    if (v.what == kind::json)
+        return message(type, parse_json(v.s, memory_), out, depth);
+    return v.what == kind::record ? fields(type, v, out, depth) : refuse(type.name, v);
+}
+
+bool proto_writer::fields(const proto_message& type, const value& v, std::string& out, int depth)
+{
+    for (const proto_field& f : type.fields) {
+        const value* found = v.find(f.name);
+        if (!found)
+            found = v.find(f.json_name);
+        if (found && found->what != kind::null && !field(f, *found, out, depth))
+            return false;
+    }
+    return true;
+}
+
+std::uint32_t wire_type(const proto_field& f)
+{
+    switch (f.kind) {
+    case proto_kind::real8:
+    case proto_kind::fixed64:
+    case proto_kind::sfixed64:
+        return 1;
+    case proto_kind::real4:
+    case proto_kind::fixed32:
+    case proto_kind::sfixed32:
+        return 5;
+    case proto_kind::text:
+    case proto_kind::bytes:
+    case proto_kind::message:
+        return 2;
+    case proto_kind::group:
+        return 3;
+    default:
+        return 0;
+    }
+}
+
+bool proto_writer::field(const proto_field& f, const value& v, std::string& out, int depth)
+{
+    if (v.what == kind::json && (f.repeated || f.map))
+        return field(f, parse_json(v.s, memory_), out, depth);
+    if (f.map)
+        return v.what == kind::record ? map(f, v, out, depth) : refuse(f.name, v);
+    if (!f.repeated)
+        return element(f, v, out, depth);
+    if (v.what != kind::array)
+        return refuse(f.name, v);
+    for (const value& e : v.items)
+        if (!element(f, e, out, depth))
+            return false;
+    return true;
+}
+
+bool proto_writer::element(const proto_field& f, const value& v, std::string& out, int depth)
+{
+    const auto tag = [&](std::uint32_t type) {
+        varint(out, static_cast<std::uint64_t>(f.number) << 3 | type);
+    };
+    if (f.kind != proto_kind::message && f.kind != proto_kind::group) {
+        tag(wire_type(f));
+        return scalar(f, v, out) || refuse(f.name, v);
+    }
+    std::string inside;
+    if (!message(*f.message, v, inside, depth + 1))
+        return false;
+    tag(wire_type(f));
+    if (f.kind == proto_kind::message)
+        varint(out, inside.size());
+    out += inside;
+    if (f.kind == proto_kind::group)
+        tag(4);
+    return true;
+}
+
+bool proto_writer::map(const proto_field& f, const value& v, std::string& out, int depth)
+{
+    const proto_field *key = f.message->find(1), *of = f.message->find(2);
+    for (std::size_t i = 0; i < v.items.size(); i++) {
+        value name;
+        name.what = kind::text;
+        name.s = v.names[i];
+        std::string entry;
+        if (!element(*key, name, entry, depth) || !element(*of, v.items[i], entry, depth + 1))
+            return false;
+        varint(out, static_cast<std::uint64_t>(f.number) << 3 | 2);
+        varint(out, entry.size());
+        out += entry;
+    }
+    return true;
+}
+
+// A number of 64 bits out of what may stand for one.
+bool whole_number(const value& v, bool is_unsigned, std::uint64_t& n)
+{
+    std::int64_t i = v.i;
+    if (v.what == kind::number || v.what == kind::text) {
+        const bool negative = v.s.starts_with('-');
+        if (is_unsigned && !negative) {
+            std::uint64_t all = 0;
+            for (char c : v.s)
+                if (c < '0' || c > '9' || __builtin_mul_overflow(all, std::uint64_t{10}, &all) ||
+                    __builtin_add_overflow(all, static_cast<std::uint64_t>(c - '0'), &all))
+                    return false;
+            n = all;
+            return !v.s.empty();
+        }
+        if (v.s.empty() || v.s.find_first_not_of("-0123456789") != v.s.npos ||
+            parse_whole(v.s, i) != whole::yes)
+            return false;
+    } else if (v.what != kind::integer) {
+        return false;
+    }
+    n = static_cast<std::uint64_t>(i);
+    return !is_unsigned || i >= 0;
+}
+
+bool proto_writer::scalar(const proto_field& f, const value& v, std::string& out)
+{
+    std::uint64_t n = 0;
+    const auto fits = [&](bool is_unsigned, bool of_32) {
+        if (!whole_number(v, is_unsigned, n))
+            return false;
+        const auto i = static_cast<std::int64_t>(n);
+        return !of_32 || (is_unsigned ? n <= UINT32_MAX : i >= INT32_MIN && i <= INT32_MAX);
+    };
+    switch (f.kind) {
+    case proto_kind::real8:
+    case proto_kind::real4: {
+        double d = v.f;
+        if (v.what == kind::integer)
+            d = static_cast<double>(v.i);
+        else if (v.what == kind::number || v.what == kind::text)
+            d = std::strtod(std::string(v.s).c_str(), nullptr);
+        else if (v.what != kind::real4 && v.what != kind::real8)
+            return false;
+        f.kind == proto_kind::real8
+            ? little_endian(out, std::bit_cast<std::uint64_t>(d), 8)
+            : little_endian(out, std::bit_cast<std::uint32_t>(static_cast<float>(d)), 4);
+        return true;
+    }
+    case proto_kind::int64:
+    case proto_kind::int32:
+        if (!fits(false, f.kind == proto_kind::int32))
+            return false;
+        varint(out, n);
+        return true;
+    case proto_kind::uint64:
+    case proto_kind::uint32:
+        if (!fits(true, f.kind == proto_kind::uint32))
+            return false;
+        varint(out, n);
+        return true;
+    case proto_kind::sint64:
+    case proto_kind::sint32:
+        if (!fits(false, f.kind == proto_kind::sint32))
+            return false;
+        varint(out, zigzag(static_cast<std::int64_t>(n)));
+        return true;
+    case proto_kind::fixed64:
+    case proto_kind::sfixed64:
+        if (!fits(f.kind == proto_kind::fixed64, false))
+            return false;
+        little_endian(out, n, 8);
+        return true;
+    case proto_kind::fixed32:
+    case proto_kind::sfixed32:
+        if (!fits(f.kind == proto_kind::fixed32, true))
+            return false;
+        little_endian(out, n, 4);
+        return true;
+    case proto_kind::boolean:
+        if (v.what != kind::boolean && v.s != "true" && v.s != "false")
+            return false;
+        out += static_cast<char>(v.what == kind::boolean ? v.i : v.s == "true");
+        return true;
+    case proto_kind::enumeration:
+        for (const auto& [number, name] : f.enumeration->names)
+            if (v.what == kind::text && name == v.s) {
+                varint(out, static_cast<std::uint64_t>(std::int64_t{number}));
+                return true;
+            }
+        if (!fits(false, true))
+            return false;
+        varint(out, n);
+        return true;
+    case proto_kind::text:
+    case proto_kind::bytes: {
+        std::string text;
+        if (v.what == kind::date || v.what == kind::time || v.what == kind::timestamp ||
+            v.what == kind::timestamptz)
+            text = time_text(v);
+        else if (v.what == kind::integer)
+            text = std::to_string(v.i);
+        else if (v.s.data() == nullptr)
+            return false;
+        else
+            text = v.s;
+        varint(out, text.size());
+        out += text;
+        return true;
+    }
+    case proto_kind::message:
+    case proto_kind::group:
+        break;
+    }
+    return false;
+}
+
+// Seconds, nanoseconds; of a duration with one sign.
+bool proto_writer::time(const proto_message& type, const value& v, std::string& out)
+{
+    const bool instant = type.meaning == proto_meaning::timestamp;
+    if (instant ? v.what != kind::timestamptz && v.what != kind::timestamp
+                : v.what != kind::interval || v.months || v.days)
+        return false;
+    std::int64_t seconds = v.i / 1000000, us = v.i % 1000000;
+    if (instant && us < 0) {
+        us += 1000000;
+        seconds--;
+    }
+    if (seconds) {
+        varint(out, 1 << 3);
+        varint(out, static_cast<std::uint64_t>(seconds));
+    }
+    if (us) {
+        varint(out, 2 << 3);
+        varint(out, static_cast<std::uint64_t>(us * 1000));
+    }
+    return true;
+}
+
+// Struct, Value, ListValue: JSON.
+bool proto_writer::dynamic(const proto_message& type, const value& v, std::string& out, int depth)
+{
+    if (type.meaning == proto_meaning::struct_)
+        return v.what == kind::record ? map(type.fields[0], v, out, depth) : refuse(type.name, v);
+    if (type.meaning == proto_meaning::list) {
+        for (const value& e : v.items)
+            if (!element(type.fields[0], e, out, depth))
+                return false;
+        return v.what == kind::array || refuse(type.name, v);
+    }
+    std::int32_t number = 3; // text
+    switch (v.what) {
+    case kind::null:
+        out += std::string("\x08\0", 2);
+        return true;
+    case kind::integer:
+    case kind::real4:
+    case kind::real8:
+    case kind::number:
+        number = 2;
+        break;
+    case kind::boolean:
+        number = 4;
+        break;
+    case kind::record:
+        number = 5;
+        break;
+    case kind::array:
+        number = 6;
+        break;
+    default:
+        break;
+    }
+    return element(*type.find(number), v, out, depth);
+}
+
+// ------------------------------------------------------------------ where the type comes from
+
+// The places of nested declarations that lead to a message.
+bool find_indexes(const proto_schema& schema, const proto_message* wanted, std::vector<std::int64_t>& path)
+{
+    path.push_back(0);
+    for (;; path.back()++) {
+        const proto_message* at = schema.at(path);
+        if (!at)
+            break;
+        if (at == wanted || find_indexes(schema, wanted, path))
+            return true;
+    }
+    path.pop_back();
+    return false;
+}
+
+class protobuf_encoder final : public payload_encoder {
+  public:
+    explicit protobuf_encoder(const encode_request& r)
+        : registry_(r.options.find("protobuf_descriptor_set") ? nullptr : r.schemas), subject_(r.subject),
+          name_(r.options.get("protobuf_message", "")),
+          id_bytes_(r.options.get("schema_id_bytes", "4") == "8" ? 8 : 4)
+    {
+    }
+
+    bool prepare(const std::weak_ptr<registry::listener>& who, std::shared_ptr<const fault>& trouble) override
+    {
+        if (!registry_ || found_.what)
+            return true;
+        found_ = registry_->find(registry::schema_key::latest_of(subject_), who);
+        trouble = found_.trouble;
+        return found_.at != registry::lookup::state::coming;
+    }
+
+    result<std::string> encode(const encode_request& r) override
+    {
+        if (registry_ && !found_.what)
+            return bad_value("the schema registry does not have subject \"" + subject_ + "\"", found_.why);
+        auto schema = registry_ ? proto_schema::parse(found_.what->text, found_.what->needs)
+                                : read_set(r.options);
+        if (!schema)
+            return std::move(schema.error());
+        const proto_message* type =
+            name_.empty() ? schema.value()->at(std::vector<std::int64_t>{0}) : schema.value()->find(name_);
+        if (!type)
+            return bad_value("the schema has no message \"" + name_ + "\"");
+        arena memory;
+        auto document = document_of(r, memory);
+        if (!document)
+            return std::move(document.error());
+        std::string out = registry_ ? frame(*schema.value(), type) : std::string();
+        proto_writer w(memory);
+        if (!w.message(*type, document.value(), out))
+            return bad_value("the row does not fit the message " + type->name, w.why + ".");
+        return out;
+    }
+
+  private:
+    static result<std::unique_ptr<proto_schema>> read_set(const given_options& options)
+    {
+        std::string set;
+        decode_base64(options.get("protobuf_descriptor_set", ""), set);
+        return proto_schema::read_set(set);
+    }
+
+    std::string frame(const proto_schema& schema, const proto_message* type) const
+    {
+        std::string out(1, '\0');
+        for (int i = id_bytes_ - 1; i >= 0; i--)
+            out += static_cast<char>(static_cast<std::uint64_t>(found_.what->id) >> (8 * i));
+        std::vector<std::int64_t> path;
+        if (!find_indexes(schema, type, path) || path == std::vector<std::int64_t>{0})
+            return out + '\0';
+        varint(out, zigzag(static_cast<std::int64_t>(path.size())));
+        for (std::int64_t i : path)
+            varint(out, zigzag(i));
+        return out;
+    }
+
+    const std::shared_ptr<registry::client> registry_;
+    const std::string subject_, name_;
+    const int id_bytes_;
+    registry::lookup found_;
+};
+
+} // namespace
+
+result<std::unique_ptr<payload_encoder>> make_protobuf_encoder(const encode_request& r)
+{
+    if (!r.schemas && !r.options.find("protobuf_descriptor_set"))
+        return no_registry("protobuf");
+    return std::unique_ptr<payload_encoder>(std::make_unique<protobuf_encoder>(r));
+}
+
+} // namespace ke::decode

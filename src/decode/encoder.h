@@ -1,0 +1,107 @@
+// The way back: from a row to a payload. Values come as plain data in the server's memory (topic/ makes
+// them); an encoder is used once, by a session's thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/arena.h"
+#include "base/result.h"
+#include "decode/decoder.h"
+#include "decode/plan.h"
+
+namespace ke::registry {
+class client;
+}
+
+namespace ke::decode {
+
+// One value. Plain data: views point into memory that outlives the encoder.
+struct value {
+    enum class kind : std::uint8_t {
+        null,
+        boolean,     // i
+        integer,     // i
+        real4,       // f
+        real8,       // f
+        number,      // s: digits, point, sign, exponent
+        text,        // s: UTF-8
+        bytes,       // s
+        date,        // i: days since 1970
+        time,        // i: microseconds since midnight
+        timestamp,   // i: microseconds since 1970, of a clock without a zone
+        timestamptz, // i: the same in UTC
+        interval,    // i: microseconds; months, days; s: its text
+        json,        // s: well formed
+        array,       // items
+        record,      // items under names
+    };
+    kind what = kind::null;
+    std::int32_t months = 0, days = 0;
+    std::int64_t i = 0;
+    double f = 0;
+    std::string_view s;
+    std::span<value> items;
+    std::span<std::string_view> names;
+
+    const value* find(std::string_view name) const
+    {
+        for (std::size_t n = 0; n < names.size(); n++)
+            if (names[n] == name)
+                return &items[n];
+        return nullptr;
+    }
+};
+
+// What is encoded: the values of the columns that come from the value, or from the key.
+struct encode_request {
+    std::span<const column* const> columns; // in the table's order
+    std::span<const value> values;          // of each
+    // All values are texts, as their types' output functions write them.
+    bool as_text = false;
+    given_options options;
+    std::shared_ptr<registry::client> schemas; // null: the server has no registry
+    std::string subject;                       // the topic's, unless an option names another
+};
+
+class payload_encoder {
+  public:
+    virtual ~payload_encoder() = default;
+    // Whether the schema is there, or known to be missing; else who is called, and trouble says what is in
+    // the way.
+    virtual bool prepare(const std::weak_ptr<registry::listener>&, std::shared_ptr<const fault>&)
+    {
+        return true;
+    }
+    // Fails with bad_record.
+    virtual result<std::string> encode(const encode_request&) = 0;
+};
+
+// A fault for encode().
+fault bad_value(std::string message, std::string detail = {});
+
+// The document that columns make, each at its path; one with path '$' is all of it.
+result<value> document_of(const encode_request&, arena&);
+// A value of JSON as a tree; text: well formed.
+value parse_json(std::string_view text, arena&);
+
+// As the json format reads it.
+void append_json(std::string& out, const value&, bool hex);
+// ISO 8601; a time beyond what that can say in the server's words.
+std::string time_text(const value&);
+// The shortest digits that give the number back.
+std::string real_text(const value&);
+
+result<std::unique_ptr<payload_encoder>> make_json_encoder(const encode_request&);
+result<std::unique_ptr<payload_encoder>> make_copy_encoder(const encode_request&, bool csv);
+result<std::unique_ptr<payload_encoder>> make_plain_encoder(const encode_request&, bool raw);
+result<std::unique_ptr<payload_encoder>> make_msgpack_encoder(const encode_request&);
+result<std::unique_ptr<payload_encoder>> make_cbor_encoder(const encode_request&);
+result<std::unique_ptr<payload_encoder>> make_influx_encoder(const encode_request&);
+result<std::unique_ptr<payload_encoder>> make_avro_encoder(const encode_request&);
+result<std::unique_ptr<payload_encoder>> make_protobuf_encoder(const encode_request&);
+
+} // namespace ke::decode

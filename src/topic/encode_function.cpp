@@ -1,0 +1,148 @@
+// kafka.encode(row of a topic table), kafka.encode_key(row): the payload and the key that would be decoded to
+// the row's columns. Session's thread.
+#include "pg/compat.h"
+
+extern "C" {
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+}
+
+#include "decode/encoder.h"
+#include "pg/errors.h"
+#include "pg/guard.h"
+#include "topic/columns.h"
+#include "topic/decode_row.h"
+#include "topic/row_values.h"
+#include "topic/schemas.h"
+#include "topic/topic.h"
+
+namespace ke::topic {
+
+namespace {
+
+using decode::column_source;
+using decode::value;
+
+// The row, taken apart: plain data.
+struct given_row {
+    Oid relid;
+    Datum* values;
+    bool* nulls;
+    TupleDesc desc;
+};
+
+given_row take_apart(FunctionCallInfo fcinfo)
+{
+    given_row r{table_of_argument(fcinfo), nullptr, nullptr, nullptr};
+    HeapTupleHeader head = PG_GETARG_HEAPTUPLEHEADER(0);
+    r.desc = lookup_rowtype_tupdesc_copy(HeapTupleHeaderGetTypeId(head), HeapTupleHeaderGetTypMod(head));
+    HeapTupleData tuple{};
+    tuple.t_len = HeapTupleHeaderGetDatumLength(head);
+    tuple.t_data = head;
+    r.values = static_cast<Datum*>(palloc(sizeof(Datum) * (r.desc->natts + 1)));
+    r.nulls = static_cast<bool*>(palloc(r.desc->natts + 1));
+    heap_deform_tuple(&tuple, r.desc, r.values, r.nulls);
+    return r;
+}
+
+// Texts as they are read wherever they arrive, whatever the session's settings are.
+value value_of(const given_row& r, int attribute, bool as_text)
+{
+    const int level = NewGUCNestLevel();
+    auto set = [](const char* name, const char* to) {
+        (void) set_config_option(name, to, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    };
+    set("datestyle", "ISO");
+    set("intervalstyle", "postgres");
+    set("extra_float_digits", "1");
+    const value v = make_value(r.values[attribute], r.nulls[attribute],
+                               TupleDescAttr(r.desc, attribute)->atttypid, as_text);
+    AtEOXact_GUC(true, level);
+    return v;
+}
+
+// Formats that are text hold every value as its type writes it.
+bool writes_text(std::string_view format, const decode::type_desc& type)
+{
+    if (format == "csv" || format == "tsv" || format == "text")
+        return true;
+    return format == "raw" && type.type != decode::cell_type::bytea;
+}
+
+std::string subject_of(const topic_table& t, const decode::given_options& given)
+{
+    const std::string topic = t.topics.size() == 1 ? t.topics.front() : "";
+    return std::string(given.get("schema_subject", topic + (given.of_key ? "-key" : "-value")));
+}
+
+// null: there is nothing to encode.
+bytea* encode_row(const given_row& r, bool of_key)
+{
+    Bitmapset* all =
+        pg::call([] { return bms_make_singleton(0 - FirstLowInvalidHeapAttributeNumber); });
+    const decode_columns made = make_decode_columns(r.relid, GetUserId(), all);
+    const decode::row_plan& plan = *made.plan;
+    const std::string name = !of_key ? plan.format : plan.key_format.empty() ? "raw" : plan.key_format;
+    const decode::format_row* format = decode::find_format(name);
+    if (!format || !format->make_encoder)
+        throw pg::fault_error({.kind = fault_kind::wrong_object,
+                               .message = "format \"" + name + "\" is only read"});
+    std::vector<const decode::column*> columns;
+    std::vector<value> values;
+    bool something = false;
+    for (std::size_t i = 0; i < made.cell_of_attribute.size(); i++) {
+        if (made.cell_of_attribute[i] < 0)
+            continue;
+        const decode::column& c = plan.columns[static_cast<std::size_t>(made.cell_of_attribute[i])];
+        if (c.source != (of_key ? column_source::key : column_source::payload))
+            continue;
+        columns.push_back(&c);
+        const bool as_text = writes_text(name, c.type);
+        values.push_back(pg::call([&] { return value_of(r, static_cast<int>(i), as_text); }));
+        something |= values.back().what != value::kind::null;
+    }
+    if (of_key && !something)
+        return nullptr;
+    decode::encode_request request{columns, values, false, {plan.options, of_key}, plan.schemas, {}};
+    if (plan.schemas)
+        request.subject = subject_of(load_topic_table(r.relid, GetUserId()), request.options);
+    auto encoder = pg::check(format->make_encoder(request));
+    await_schemas(*encoder);
+    const std::string out = pg::check(encoder->encode(request));
+    return pg::call([&] {
+        auto* result = static_cast<bytea*>(palloc(out.size() + VARHDRSZ));
+        SET_VARSIZE(result, out.size() + VARHDRSZ);
+        memcpy(VARDATA(result), out.data(), out.size());
+        return result;
+    });
+}
+
+Datum encode(FunctionCallInfo fcinfo, bool of_key)
+{
+    const given_row r = take_apart(fcinfo);
+    bytea* made = pg::entry([&] { return encode_row(r, of_key); });
+    if (!made)
+        PG_RETURN_NULL();
+    PG_RETURN_BYTEA_P(made);
+}
+
+} // namespace
+
+} // namespace ke::topic
+
+KE_FUNCTION(kafka_engine_encode)
+{
+    return ke::topic::encode(fcinfo, false);
+}
+
+KE_FUNCTION(kafka_engine_encode_key)
+{
+    return ke::topic::encode(fcinfo, true);
+}
