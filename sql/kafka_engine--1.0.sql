@@ -42,6 +42,127 @@ CREATE FUNCTION kafka.check(server name, OUT connected boolean, OUT reason text,
                             OUT latency_ms float8, OUT librdkafka text) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'kafka_engine_check' LANGUAGE C STRICT ROWS 1;
 
+-- ---------------------------------------------------------------- what is in a topic
+
+-- What a value would be as a column; of_text: in a format whose values are all text.
+CREATE FUNCTION kafka.sample_kind(v json, of_text boolean) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE json_typeof(v)
+    WHEN 'null' THEN NULL
+    WHEN 'object' THEN 'jsonb'
+    WHEN 'array' THEN '[]'
+    WHEN 'boolean' THEN 'boolean'
+    WHEN 'number' THEN CASE WHEN v::text ~ '^-?\d{1,18}$' THEN 'bigint'
+                            WHEN v::text ~ '[eE]' THEN 'double precision' ELSE 'numeric' END
+    ELSE CASE
+        WHEN of_text AND v#>>'{}' ~ '^-?(0|[1-9]\d{0,17})$' THEN 'bigint'
+        WHEN of_text AND v#>>'{}' ~ '^-?(0|[1-9]\d*)(\.\d+)?$' THEN 'numeric'
+        WHEN of_text AND v#>>'{}' IN ('t', 'f', 'true', 'false') THEN 'boolean'
+        WHEN v#>>'{}' ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$' THEN 'date'
+        WHEN v#>>'{}' ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?$'
+            THEN 'timestamp'
+        WHEN v#>>'{}' ~ ('^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?'
+                         '(Z|[-+]\d\d(:?\d\d)?)$') THEN 'timestamptz'
+        WHEN v#>>'{}' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' THEN 'uuid'
+        ELSE 'text' END
+    END;
+
+-- The narrowest type that takes values of all these kinds.
+CREATE FUNCTION kafka.sample_widest(kinds text[]) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN cardinality(array_remove(kinds, NULL)) = 0 THEN 'text'
+    WHEN 'jsonb' = ANY (kinds) OR '[]' = ANY (kinds) THEN 'jsonb'
+    WHEN cardinality(kinds) = 1 THEN kinds[1]
+    WHEN kinds <@ '{bigint,numeric}' THEN 'numeric'
+    WHEN kinds <@ '{bigint,numeric,"double precision"}' THEN 'double precision'
+    WHEN kinds <@ '{date,timestamp}' THEN 'timestamp'
+    ELSE 'text' END;
+
+-- Columns for a topic, by its first n records: their names and types, in how many of the documents each was seen,
+-- and in how many of these it was null. A NOTICE has the statement that makes the topic table. Needs USAGE on the
+-- server and TEMPORARY on the database.
+CREATE FUNCTION kafka.sample(server name, topic text, format text, n int DEFAULT 1000, options jsonb DEFAULT '{}',
+                             OUT column_name text, OUT type text, OUT seen bigint, OUT nulls bigint)
+    RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = notice AS $$
+DECLARE
+    given text := format('topic %L, format %L', topic, format) ||
+        coalesce((SELECT string_agg(format(', %I %L', key, value), '' ORDER BY key) FROM jsonb_each_text(options)), '');
+    lines boolean := format IN ('csv', 'tsv');
+    single boolean := format IN ('raw', 'text');
+    names text[]; ddl text; documents bigint; bad bigint;
+    delimiter text := coalesce(options->>'delimiter', CASE format WHEN 'tsv' THEN E'\t' ELSE ',' END);
+    columns text := 'doc json OPTIONS (path ''$'')';
+BEGIN
+    IF n < 1 THEN
+        RAISE 'the number of records to sample must be positive' USING ERRCODE = '22023';
+    END IF;
+    IF lines THEN -- as many columns as the first line has fields
+        EXECUTE format('CREATE FOREIGN TABLE pg_temp.kafka_sample (doc text) SERVER %I OPTIONS (topic %L, format ''text'')',
+                       server, topic);
+        SELECT string_to_array(regexp_replace(split_part(s.doc, E'\n', 1), '"[^"]*"', '_', 'g'), delimiter) INTO names
+            FROM pg_temp.kafka_sample s WHERE s.doc IS NOT NULL LIMIT 1;
+        DROP FOREIGN TABLE pg_temp.kafka_sample;
+        SELECT string_agg('c' || i || ' text', ', ' ORDER BY i) INTO columns
+            FROM generate_series(1, greatest(cardinality(names), 1)) i;
+    ELSIF single THEN
+        columns := CASE format WHEN 'raw' THEN 'payload bytea' ELSE 'payload text' END;
+    ELSIF format = 'debezium' THEN
+        columns := '_after json, _before json';
+    END IF;
+    EXECUTE format('CREATE FOREIGN TABLE pg_temp.kafka_sample (%s, _error text) SERVER %I OPTIONS (%s)',
+                   columns, server, given);
+    CREATE TEMPORARY TABLE kafka_sample_documents AS
+        SELECT CASE WHEN lines OR single THEN to_json(s)
+                    WHEN format = 'debezium' THEN coalesce(to_json(s)->'_after', to_json(s)->'_before')
+                    ELSE to_json(s)->'doc' END AS doc, s._error AS error
+        FROM pg_temp.kafka_sample s LIMIT n;
+    DROP FOREIGN TABLE pg_temp.kafka_sample;
+    UPDATE pg_temp.kafka_sample_documents d SET doc = (d.doc#>>'{}')::json
+        WHERE json_typeof(d.doc) = 'string' AND format = 'debezium';
+    SELECT count(*) FILTER (WHERE d.error IS NULL), count(d.error) INTO documents, bad
+        FROM pg_temp.kafka_sample_documents d;
+    CREATE TEMPORARY TABLE kafka_sample_columns AS
+        WITH objects AS (
+            SELECT d.doc FROM pg_temp.kafka_sample_documents d WHERE d.error IS NULL AND json_typeof(d.doc) = 'object'
+            UNION ALL SELECT e.* FROM pg_temp.kafka_sample_documents d, json_array_elements(d.doc) e
+            WHERE d.error IS NULL AND json_typeof(d.doc) = 'array' AND json_typeof(e.value) = 'object'),
+        members AS (
+            SELECT f.key AS name, NULL AS path, f.value, f.ordinality AS place FROM objects o,
+                json_each(o.doc) WITH ORDINALITY f WHERE format <> 'influx' AND f.key <> '_error'
+            UNION ALL SELECT f.key, NULL, f.value, 0 FROM objects o, json_each(o.doc) f
+                WHERE format = 'influx' AND f.key IN ('measurement', 'time')
+            UNION ALL SELECT f.key, p || '.' || f.key, f.value, 1 FROM objects o, unnest('{tag,field}'::text[]) p,
+                json_each(CASE WHEN json_typeof(o.doc->(p || 's')) = 'object' THEN o.doc->(p || 's') END) f
+                WHERE format = 'influx'),
+        kinds AS (
+            SELECT m.name, m.path, m.place, kafka.sample_kind(m.value, lines) AS kind,
+                CASE json_typeof(m.value) WHEN 'array' THEN (SELECT array_agg(DISTINCT kafka.sample_kind(e, lines))
+                    FROM json_array_elements(m.value) e) END AS inside FROM members m)
+        SELECT k.name, k.path, count(*) AS seen, count(*) - count(k.kind) AS nulls, min(k.place) AS place,
+            array_remove(array_agg(DISTINCT k.kind), NULL) AS kinds,
+            (SELECT array_remove(array_agg(DISTINCT i), NULL) FROM kinds x, unnest(x.inside) i
+             WHERE x.name = k.name AND x.path IS NOT DISTINCT FROM k.path) AS inside
+        FROM kinds k GROUP BY k.name, k.path;
+    ALTER TABLE pg_temp.kafka_sample_columns ADD COLUMN made text;
+    UPDATE pg_temp.kafka_sample_columns c SET made = CASE
+        WHEN format = 'influx' AND c.name = 'time' AND c.path IS NULL THEN 'timestamptz'
+        WHEN format = 'raw' THEN 'bytea'
+        WHEN c.kinds = '{[]}' AND kafka.sample_widest(c.inside) <> 'jsonb' THEN kafka.sample_widest(c.inside) || '[]'
+        ELSE kafka.sample_widest(c.kinds) END;
+    SELECT format(E'CREATE FOREIGN TABLE %I (\n    %s\n) SERVER %I OPTIONS (%s);', topic,
+               string_agg(quote_ident(c.name) || ' ' || c.made || CASE WHEN c.path IS NULL THEN ''
+                              ELSE format(' OPTIONS (path %L)', c.path) END, E',\n    ' ORDER BY c.place, c.name) ||
+               CASE format WHEN 'debezium' THEN E',\n    _op text,\n    _unavailable text[]' ELSE '' END, server, given)
+        INTO ddl FROM pg_temp.kafka_sample_columns c HAVING count(*) > 0;
+    IF ddl IS NULL THEN
+        RAISE NOTICE 'topic "%" holds no document to learn from', topic
+            USING DETAIL = format('%s records, %s of them bad.', documents + bad, bad);
+    ELSE
+        RAISE NOTICE '%', ddl USING DETAIL = format('By %s records, and %s bad ones.', documents, bad);
+    END IF;
+    RETURN QUERY SELECT c.name, c.made, c.seen, c.nulls FROM pg_temp.kafka_sample_columns c ORDER BY c.place, c.name;
+    DROP TABLE pg_temp.kafka_sample_documents, pg_temp.kafka_sample_columns;
+END $$;
+
 -- ---------------------------------------------------------------- catalogs (stream/)
 
 -- One row per continuous view. Texts that can hold data are shown by kafka.views to owners only.

@@ -100,7 +100,7 @@ version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" kafka_engine.control)
 
 # What a user can name, by the SQL script and the tables in the code, stands in README. Functions that
 # only serve our own views, triggers and the wrapper do not.
-inner='mean|variance|state_[a-z]+|partial(_[a-z]+)?|combine|newest_step|final|absence|live_views|workers_of|ends|progress_of|running_workers|fdw_[a-z]+|check_(columns|references)|on_[a-z_]+'
+inner='mean|variance|state_[a-z]+|partial(_[a-z]+)?|combine|newest(_step)?|sample_[a-z]+|final|absence|live_views|workers_of|ends|progress_of|running_workers|fdw_[a-z]+|check_(columns|references)|on_[a-z_]+'
 {
     grep -hoE '^CREATE (FUNCTION|VIEW|PROCEDURE) kafka\.[a-z_]+' sql/kafka_engine--*.sql |
         grep -oE 'kafka\.[a-z_]+$' | grep -vxE "kafka\.($inner)"

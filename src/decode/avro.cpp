@@ -287,7 +287,7 @@ bool avro_decoder::value(const avro_type& type, const avro_type* reader, json_no
         return reader_.scalar(type, it, reader) && (!wanted || fill(*node, it));
     }
     if (wanted) {
-        const std::size_t start = reader_.position();
+        const avro_reader::place start = reader_.here();
         json_.clear();
         if (!reader_.render(type, reader, depth, values_, json_) || !fill_json(*node, json_))
             return false;
@@ -317,6 +317,8 @@ bool avro_decoder::value(const avro_type& type, const avro_type* reader, json_no
 bool avro_decoder::record(const avro_type& type, const avro_type* reader, json_node& node,
                           int depth)
 {
+    if (!reader_.spend(1))
+        return false;
     const record_plan& plan = plan_of(type, reader, node);
     for (std::size_t i = 0; i < type.fields.size(); i++)
         if (!value(*type.fields[i].type, plan.known[i], plan.branches[i], depth + 1))

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <vector>
 
 #include "decode/utf8.h"
 
@@ -55,6 +56,8 @@ bool avro_reader::scalar(const avro_type& type, item& it, const avro_type* reade
     case avro_kind::bytes:
     case avro_kind::fixed:
         it.what = kind::bytes;
+        if (type.kind == avro_kind::fixed && type.size == 0 && !spend(1))
+            return false;
         if (!(type.kind == avro_kind::fixed ? take(type.size, it.s) : string(it.s)))
             return false;
         return type.meaning == avro_meaning::plain || meaning(type, it);
@@ -64,7 +67,7 @@ bool avro_reader::scalar(const avro_type& type, item& it, const avro_type* reade
     case avro_kind::enumeration:
         return symbol(type, it, reader);
     default:
-        return true; // null
+        return spend(1); // null
     }
 }
 
@@ -206,6 +209,8 @@ bool avro_reader::skip(const avro_type& type, int depth)
     std::int64_t n;
     switch (type.kind) {
     case avro_kind::record:
+        if (!spend(1))
+            return false;
         for (const avro_field& f : type.fields)
             if (!skip(*f.type, depth + 1))
                 return false;
@@ -226,7 +231,7 @@ bool avro_reader::skip(const avro_type& type, int depth)
     case avro_kind::string:
         return string(s);
     case avro_kind::fixed:
-        return take(type.size, s);
+        return take(type.size, s) && (type.size > 0 || spend(1));
     default: {
         item it;
         return scalar(type, it);
@@ -250,9 +255,14 @@ bool avro_reader::render_record(const avro_type& type, const avro_type* reader, 
                                 typed_values& values, std::string& json)
 {
     bool first = true;
+    std::vector<bool> written(reader ? reader->fields.size() : 0);
+    if (!spend(1))
+        return false;
     json += '{';
     for (const avro_field& f : type.fields) {
         const avro_field* r = reader ? reader_field(*reader, f.name) : nullptr;
+        if (r)
+            written[static_cast<std::size_t>(r - reader->fields.data())] = true;
         if (reader && !r) {
             if (!skip(*f.type, depth + 1))
                 return false;
@@ -265,10 +275,7 @@ bool avro_reader::render_record(const avro_type& type, const avro_type* reader, 
     }
     for (std::size_t i = 0; reader && i < reader->fields.size(); i++) {
         const avro_field& r = reader->fields[i];
-        const bool written =
-            std::any_of(type.fields.begin(), type.fields.end(),
-                        [&](const avro_field& f) { return reader_field(*reader, f.name) == &r; });
-        if (written || r.default_json.empty())
+        if (written[i] || r.default_json.empty())
             continue;
         append_name(json, r.name, first);
         first = false;
@@ -282,8 +289,11 @@ bool avro_reader::render_record(const avro_type& type, const avro_type* reader, 
 bool avro_reader::render(const avro_type& type, const avro_type* reader, int depth,
                          typed_values& values, std::string& json)
 {
+    constexpr std::size_t most_json = 256 << 20; // few bytes may stand for many: defaults, decimals
     if (depth > most_depth)
         return fail("The payload is nested too deep.");
+    if (json.size() > most_json)
+        return fail("The payload is more than 256 MB as JSON.");
     if (type.kind != avro_kind::union_)
         reader = counterpart(type, reader);
     switch (type.kind) {

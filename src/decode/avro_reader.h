@@ -1,5 +1,5 @@
 // Avro's bytes, read as a schema says. Never reads past the end, never believes a count: what takes
-// no bytes is bounded by a budget. A false or null result: error() says what is wrong.
+// no bytes is bounded by a budget (records within records may make many of nothing). A false or null result: error() says what is wrong.
 #pragma once
 
 #include <string>
@@ -18,13 +18,23 @@ class avro_reader {
     {
         in_ = in;
         at_ = 0;
-        // Items may take no bytes at all (nulls, empty records): their number is bounded otherwise.
+        // Values may take no bytes at all (nulls, records of them): their number is bounded otherwise.
         budget_ = in.size() + 65536;
     }
     bool at_end() const { return at_ == in_.size(); }
     std::size_t position() const { return at_; }
     std::size_t left() const { return in_.size() - at_; }
-    void seek(std::size_t at) { at_ = at; }
+    // A place to come back to, to read the same again.
+    struct place {
+        std::size_t at;
+        std::uint64_t budget;
+    };
+    place here() const { return {at_, budget_}; }
+    void seek(place p)
+    {
+        at_ = p.at;
+        budget_ = p.budget;
+    }
     const char* error() const { return error_; }
     bool fail(const char* why)
     {
@@ -85,7 +95,7 @@ class avro_reader {
 
     std::string_view in_;
     std::size_t at_ = 0;
-    std::uint64_t budget_ = 0; // items of arrays and maps that may still come
+    std::uint64_t budget_ = 0; // items of arrays and maps, values of no bytes that may still come
     std::string number_;       // a value written out
     const char* error_ = "";
 };

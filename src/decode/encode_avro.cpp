@@ -6,10 +6,10 @@
 
 #include "decode/avro_schema.h"
 #include "decode/big_number.h"
-#include "decode/framing.h"
+#include "decode/format.h"
 #include "decode/scalars.h"
+#include "decode/subject.h"
 #include "decode/utf8.h"
-#include "registry/client.h"
 
 #include "base/no_backend.h"
 
@@ -301,20 +301,15 @@ bool avro_writer::bytes_of(const avro_type& type, const value& v, std::string& b
 class avro_encoder final : public payload_encoder {
   public:
     avro_encoder(const encode_request& r, std::string_view framing)
-        : container_(framing == "container"), registry_(framing == "registry" ? r.schemas : nullptr),
-          subject_(r.subject), id_bytes_(r.options.get("schema_id_bytes", "4") == "8" ? 8 : 4)
+        : container_(framing == "container"), subject_(r, framing == "registry")
     {
-        if (!registry_)
+        if (!subject_.asks())
             text_ = r.options.get("avro_schema", "");
     }
 
     bool prepare(const std::weak_ptr<registry::listener>& who, std::shared_ptr<const fault>& trouble) override
     {
-        if (!registry_ || found_.what)
-            return true;
-        found_ = registry_->find(registry::schema_key::latest_of(subject_), who);
-        trouble = found_.trouble;
-        return found_.at != registry::lookup::state::coming;
+        return subject_.prepare(who, trouble);
     }
 
     result<std::string> encode(const encode_request& r) override
@@ -329,32 +324,20 @@ class avro_encoder final : public payload_encoder {
         avro_writer w(memory);
         if (!w.write(schema.value()->root(), document.value()))
             return bad_value("the row does not fit the Avro schema", w.why + ".");
-        return container_ ? in_container(w.out, memory) : frame() + w.out;
+        return container_ ? in_container(w.out, memory) : subject_.frame() + w.out;
     }
 
   private:
     result<shared_avro_schema> read()
     {
-        if (!registry_)
+        if (!subject_.asks())
             return avro_schema::parse(text_);
-        if (!found_.what)
-            return bad_value("the schema registry does not have subject \"" + subject_ + "\"",
-                             found_.why + " The option schema_subject names another one.");
-        auto parsed = parse_registered_avro(*found_.what);
+        if (!subject_.what())
+            return subject_.missing();
+        auto parsed = parse_registered_avro(*subject_.what());
         if (!parsed)
             return std::move(parsed.error());
         return *parsed.value();
-    }
-
-    std::string frame() const
-    {
-        std::string out;
-        if (!registry_)
-            return out;
-        out += '\0';
-        for (int i = id_bytes_ - 1; i >= 0; i--)
-            out += static_cast<char>(static_cast<std::uint64_t>(found_.what->id) >> (8 * i));
-        return out;
     }
 
     std::string in_container(const std::string& datum, arena& memory) const
@@ -377,11 +360,8 @@ class avro_encoder final : public payload_encoder {
     }
 
     const bool container_;
-    const std::shared_ptr<registry::client> registry_;
-    const std::string subject_;
-    const int id_bytes_;
+    subject_schema subject_;
     std::string text_;
-    registry::lookup found_;
 };
 
 } // namespace

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <vector>
 
+#include "decode/format.h"
 #include "decode/json_text.h"
 #include "decode/json_values.h"
 #include "decode/scalars.h"
+#include "decode/subject.h"
 #include "decode/typed_values.h"
 #include "decode/utf8.h"
 
@@ -241,23 +243,42 @@ namespace {
 
 class json_encoder final : public payload_encoder {
   public:
+    json_encoder(const encode_request& r, bool framed) : subject_(r, framed) {}
+
+    bool prepare(const std::weak_ptr<registry::listener>& who, std::shared_ptr<const fault>& trouble) override
+    {
+        return subject_.prepare(who, trouble);
+    }
+
     result<std::string> encode(const encode_request& r) override
     {
         arena memory;
         auto document = document_of(r, memory);
         if (!document)
             return std::move(document.error());
-        std::string out;
+        if (subject_.asks() && !subject_.what())
+            return subject_.missing();
+        std::string out = subject_.frame();
         append_json(out, document.value(), r.options.get("bytea_format", "base64") == "hex");
         return out;
     }
+
+  private:
+    subject_schema subject_;
 };
 
 } // namespace
 
-result<std::unique_ptr<payload_encoder>> make_json_encoder(const encode_request&)
+result<std::unique_ptr<payload_encoder>> make_json_encoder(const encode_request& r)
 {
-    return std::unique_ptr<payload_encoder>(std::make_unique<json_encoder>());
+    return std::unique_ptr<payload_encoder>(std::make_unique<json_encoder>(r, false));
+}
+
+result<std::unique_ptr<payload_encoder>> make_json_schema_encoder(const encode_request& r)
+{
+    if (!r.schemas)
+        return no_registry("json_schema");
+    return std::unique_ptr<payload_encoder>(std::make_unique<json_encoder>(r, true));
 }
 
 } // namespace ke::decode

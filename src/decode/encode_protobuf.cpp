@@ -4,12 +4,11 @@
 
 #include <bit>
 
-#include "decode/framing.h"
-#include "decode/protobuf_decoder.h"
+#include "decode/format.h"
 #include "decode/protobuf_schema.h"
 #include "decode/scalars.h"
+#include "decode/subject.h"
 #include "decode/utf8.h"
-#include "registry/client.h"
 
 #include "base/no_backend.h"
 
@@ -377,27 +376,22 @@ bool find_indexes(const proto_schema& schema, const proto_message* wanted, std::
 class protobuf_encoder final : public payload_encoder {
   public:
     explicit protobuf_encoder(const encode_request& r)
-        : registry_(r.options.find("protobuf_descriptor_set") ? nullptr : r.schemas), subject_(r.subject),
-          name_(r.options.get("protobuf_message", "")),
-          id_bytes_(r.options.get("schema_id_bytes", "4") == "8" ? 8 : 4)
+        : subject_(r, !r.options.find("protobuf_descriptor_set")),
+          name_(r.options.get("protobuf_message", ""))
     {
     }
 
     bool prepare(const std::weak_ptr<registry::listener>& who, std::shared_ptr<const fault>& trouble) override
     {
-        if (!registry_ || found_.what)
-            return true;
-        found_ = registry_->find(registry::schema_key::latest_of(subject_), who);
-        trouble = found_.trouble;
-        return found_.at != registry::lookup::state::coming;
+        return subject_.prepare(who, trouble);
     }
 
     result<std::string> encode(const encode_request& r) override
     {
-        if (registry_ && !found_.what)
-            return bad_value("the schema registry does not have subject \"" + subject_ + "\"", found_.why);
-        auto schema = registry_ ? proto_schema::parse(found_.what->text, found_.what->needs)
-                                : read_set(r.options);
+        if (subject_.asks() && !subject_.what())
+            return subject_.missing();
+        auto schema = subject_.asks() ? proto_schema::parse(subject_.what()->text, subject_.what()->needs)
+                                      : read_set(r.options);
         if (!schema)
             return std::move(schema.error());
         const proto_message* type =
@@ -408,7 +402,7 @@ class protobuf_encoder final : public payload_encoder {
         auto document = document_of(r, memory);
         if (!document)
             return std::move(document.error());
-        std::string out = registry_ ? frame(*schema.value(), type) : std::string();
+        std::string out = subject_.asks() ? frame(*schema.value(), type) : std::string();
         proto_writer w(memory);
         if (!w.message(*type, document.value(), out))
             return bad_value("the row does not fit the message " + type->name, w.why + ".");
@@ -425,9 +419,7 @@ class protobuf_encoder final : public payload_encoder {
 
     std::string frame(const proto_schema& schema, const proto_message* type) const
     {
-        std::string out(1, '\0');
-        for (int i = id_bytes_ - 1; i >= 0; i--)
-            out += static_cast<char>(static_cast<std::uint64_t>(found_.what->id) >> (8 * i));
+        std::string out = subject_.frame();
         std::vector<std::int64_t> path;
         if (!find_indexes(schema, type, path) || path == std::vector<std::int64_t>{0})
             return out + '\0';
@@ -437,10 +429,8 @@ class protobuf_encoder final : public payload_encoder {
         return out;
     }
 
-    const std::shared_ptr<registry::client> registry_;
-    const std::string subject_, name_;
-    const int id_bytes_;
-    registry::lookup found_;
+    subject_schema subject_;
+    const std::string name_;
 };
 
 } // namespace

@@ -60,8 +60,6 @@ struct value {
 struct encode_request {
     std::span<const column* const> columns; // in the table's order
     std::span<const value> values;          // of each
-    // All values are texts, as their types' output functions write them.
-    bool as_text = false;
     given_options options;
     std::shared_ptr<registry::client> schemas; // null: the server has no registry
     std::string subject;                       // the topic's, unless an option names another
@@ -96,6 +94,7 @@ std::string time_text(const value&);
 std::string real_text(const value&);
 
 result<std::unique_ptr<payload_encoder>> make_json_encoder(const encode_request&);
+result<std::unique_ptr<payload_encoder>> make_json_schema_encoder(const encode_request&);
 result<std::unique_ptr<payload_encoder>> make_copy_encoder(const encode_request&, bool csv);
 result<std::unique_ptr<payload_encoder>> make_plain_encoder(const encode_request&, bool raw);
 result<std::unique_ptr<payload_encoder>> make_msgpack_encoder(const encode_request&);

@@ -110,7 +110,7 @@ bytea* encode_row(const given_row& r, bool of_key)
     }
     if (of_key && !something)
         return nullptr;
-    decode::encode_request request{columns, values, false, {plan.options, of_key}, plan.schemas, {}};
+    decode::encode_request request{columns, values, {plan.options, of_key}, plan.schemas, {}};
     if (plan.schemas)
         request.subject = subject_of(load_topic_table(r.relid, GetUserId()), request.options);
     auto encoder = pg::check(format->make_encoder(request));

@@ -210,6 +210,24 @@ def test_avro(edb, framing):
         assert e.sqlstate == "22P02" and "field n" in e.diag.message_detail
 
 
+def test_json_schema_asks_the_registry(edb):
+    with Registry() as registry:
+        other = registry.register("other", AVRO)
+        number = registry.register("t-value", '{"type": "object"}', type="JSON")
+        edb.execute(f"ALTER SERVER s OPTIONS (ADD schema_registry_url '{registry.url}',"
+                    " ADD schema_registry_timeout '1s')")
+        table(edb, "t", {"a": "int", "b": "text"}, format="json_schema")
+        payload = bytes(round_trip(edb, "t", {"a": "int", "b": "text"}, {"a": "1", "b": "x"}))
+        assert payload == Registry.frame(number, b'{"a":1,"b":"x"}')
+        for unfit, words in ((other, "not a schema of JSON"), (77, "does not have schema 77")):
+            e = edb.error("SELECT * FROM kafka.decode(NULL::t, %s)", [Registry.frame(unfit, b"{}")])
+            assert e.sqlstate == "22P02" and words in e.diag.message_detail
+        assert edb.error("SELECT * FROM kafka.decode(NULL::t, '{}')").sqlstate == "22P02"
+        registry.answers = 503
+        e = edb.error("SELECT * FROM kafka.decode(NULL::t, %s)", [Registry.frame(78, b"{}")])
+        assert e.sqlstate == "HV00N"
+
+
 PROTO = """
 syntax = "proto3";
 package p;

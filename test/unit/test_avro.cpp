@@ -55,6 +55,23 @@ std::string_view raw(const char* bytes, std::size_t n)
 
 } // namespace
 
+// Each record holds the one before twice, and nothing else: nothing on the wire is 2 to the 60th nulls.
+TEST(avro_records_that_double)
+{
+    std::string schema = R"({"type": "record", "name": "R0", "fields": [{"name": "n", "type": "null"}]})";
+    for (int i = 1; i <= 60; i++)
+        schema = R"({"type": "record", "name": "R)" + std::to_string(i) +
+                 R"(", "fields": [{"name": "a", "type": )" + schema + R"(}, {"name": "b", "type": "R)" +
+                 std::to_string(i - 1) + "\"}]}";
+    for (const char* column : {"$", "b"}) {
+        decoding d(table({from_payload("c", type_of(cell_type::jsonb), *column == '$' ? "$" : "")}, "avro")
+                       .option("avro_schema", schema)
+                       .option("avro_framing", "none"));
+        CHECK_EQ(d.decode(std::string_view("\0", 1)),
+                 "!22P02 invalid input for format avro (The payload has more items than it can hold.)");
+    }
+}
+
 TEST(avro_scalars)
 {
     CHECK_EQ(avro("\"int\"", "\x01", t_int), "-1");

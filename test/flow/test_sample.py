@@ -1,0 +1,59 @@
+"""kafka.sample: names and types of what is in a topic, by widening, and a statement that makes its table."""
+
+import cbor2
+
+
+def sampled(db, server, topic, format, *more):
+    """The rows, and the statement printed; which must be good for reading the topic."""
+    notices = []
+    db.connection.add_notice_handler(lambda d: notices.append(d.message_primary))
+    rows = db.rows(f"SELECT * FROM kafka.sample('{server}', %s, %s{', %s' * len(more)})", [topic, format, *more])
+    statements = [n for n in notices if n.startswith("CREATE FOREIGN TABLE")]
+    for s in statements:
+        db.execute(s)
+        assert db.rows(f'SELECT * FROM "{topic}" LIMIT 1')
+        db.execute(f'DROP FOREIGN TABLE "{topic}"')
+    return rows, statements
+
+
+def test_types_widen(db, kafka, topic, produce):
+    produce(topic, [{"id": 1, "n": 1, "at": "2026-11-21T10:00:00Z", "d": "2026-11-21", "tags": ["a"], "ns": [1, 2.5],
+                     "mixed": 1, "o": {"x": 1}, "empty": None, "U u": "0e984725-c51c-4bf4-9960-e1c80e27aba0"},
+                    {"id": 9007199254740993, "n": 1.25, "at": None, "d": "2026-11-21 10:00:00", "tags": [],
+                     "mixed": "x", "o": [1], "f": 1e30, "late": True}, [{"id": 3}, {"id": 4}], "not json"])
+    rows, (statement,) = sampled(db, db.server(kafka), topic, "json")
+    assert rows == [
+        ("id", "bigint", 4, 0), ("n", "numeric", 2, 0), ("at", "timestamptz", 2, 1), ("d", "timestamp", 2, 0),
+        ("tags", "text[]", 2, 0), ("mixed", "text", 2, 0), ("ns", "numeric[]", 1, 0), ("o", "jsonb", 2, 0),
+        ("f", "double precision", 1, 0), ("empty", "text", 1, 1), ("late", "boolean", 1, 0), ("U u", "uuid", 1, 0)]
+    assert '"U u" uuid' in statement
+    assert sampled(db, db.server(kafka), topic, "json", 1)[0][0] == ("id", "bigint", 1, 0)
+
+
+def test_other_formats(db, kafka, new_topic, produce):
+    server = db.server(kafka)
+    cases = {
+        "csv": ([b'1,2.5,"a,b"\n2,3,x\n'], [("c1", "bigint"), ("c2", "numeric"), ("c3", "text")]),
+        "cbor": ([cbor2.dumps({"a": 1, "b": "x"})], [("a", "bigint"), ("b", "text")]),
+        "text": ([b"some words"], [("payload", "text")]), "raw": ([b"\0"], [("payload", "bytea")]),
+        "influx": ([b"m,host=a x=1i,y=2.5 1"], [("measurement", "text"), ("time", "timestamptz"), ("host", "text"),
+                                                ("x", "bigint"), ("y", "numeric")]),
+        "debezium": ([{"op": "c", "source": {}, "after": {"id": 1, "name": "x"}}, None],
+                     [("id", "bigint"), ("name", "text")])}
+    for format, (records, expected) in cases.items():
+        topic = new_topic()
+        produce(topic, records)
+        rows, statements = sampled(db, server, topic, format)
+        assert [r[:2] for r in rows] == expected and len(statements) == 1, format
+
+
+def test_nothing_to_learn_from(db, kafka, topic):
+    assert sampled(db, db.server(kafka), topic, "json") == ([], [])
+    assert db.error("SELECT * FROM kafka.sample('broker', 't', 'json', 0)").sqlstate == "22023"
+    assert db.error("SELECT * FROM kafka.sample('broker', 't', 'jsn')").sqlstate == "HV024"
+    with db.role() as other:
+        db.execute(f"SET ROLE {other}")
+        assert db.error(f"SELECT * FROM kafka.sample('broker', '{topic}', 'json')").sqlstate == "42501"
+        db.execute("RESET ROLE")
+
+
