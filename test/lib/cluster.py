@@ -333,19 +333,25 @@ class Cluster:
     def kill_server(self):
         """kill -9 of everything at once: what a power cut does, less the kernel's buffers."""
         os.kill(self.process.pid, signal.SIGSTOP)  # it makes no more of them
-        pids = self.processes()
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+
+        def none_left():  # the list may leave some out while others go
+            left = [p for p in self.processes()[1:] if self.alive(p)]
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return not left
+
+        wait_until(none_left, 30, "children are gone")
+        self.process.kill()
         self.process.wait()
-        wait_until(lambda: not any(self.alive(p) for p in pids[1:]), 10, "children are gone")
         self.process = None
 
     @staticmethod
     def alive(pid):
         try:
             with open(f"/proc/{pid}/stat") as f:
-                return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+                ended = f.read().rsplit(")", 1)[1].split()[0] == "Z"
+            return not ended or len(os.listdir(f"/proc/{pid}/task")) > 1  # its threads hold the memory
         except OSError:
             return False
 
