@@ -14,7 +14,8 @@ namespace ke {
 doorbell::doorbell() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))
 {
     if (fd_ < 0)
-        throw std::system_error(errno, std::generic_category(), "could not create an event descriptor");
+        throw std::system_error(errno, std::generic_category(),
+                                "could not create an event descriptor");
 }
 
 doorbell::~doorbell()

@@ -42,13 +42,17 @@ class interval_set {
     }
 
     bool empty() const { return parts_.empty(); }
-    bool is_everything() const { return parts_.size() == 1 && parts_[0] == interval{lowest, highest}; }
+    bool is_everything() const
+    {
+        return parts_.size() == 1 && parts_[0] == interval{lowest, highest};
+    }
     const std::vector<interval>& parts() const { return parts_; }
 
     bool contains(std::int64_t v) const
     {
-        auto after = std::upper_bound(parts_.begin(), parts_.end(), v,
-                                      [](std::int64_t x, const interval& i) { return x < i.first; });
+        auto after =
+            std::upper_bound(parts_.begin(), parts_.end(), v,
+                             [](std::int64_t x, const interval& i) { return x < i.first; });
         return after != parts_.begin() && std::prev(after)->last >= v;
     }
 

@@ -12,23 +12,23 @@ namespace ke {
 
 // What went wrong, as far as somebody must act differently. pg/errors.cpp has one SQLSTATE for each.
 enum class fault_kind : std::uint8_t {
-    unknown_option,      // no such option or property
-    refused_option,      // a value that librdkafka or we refuse
-    missing_option,      // a required one was not given
-    not_permitted,       // the role may not do this here
-    wrong_object,        // not a topic table, or not one that can do this
-    column_type,         // a type that a role or a format cannot fill
-    broker_unreachable,  // nobody answers; transient
-    authentication,      // login refused; transient (goes on once mended)
-    authorization,       // the broker denies topic, group or cluster; transient
-    topic_missing,       // no such topic or partition; transient
-    offset_out_of_range, // a gap: the position is not in the log
-    other_cluster,       // another cluster behind the same address
-    protocol,            // an answer that makes no sense, a broker too old; transient
-    too_large,           // an answer beyond what the client takes; transient (goes on once raised)
+    unknown_option,       // no such option or property
+    refused_option,       // a value that librdkafka or we refuse
+    missing_option,       // a required one was not given
+    not_permitted,        // the role may not do this here
+    wrong_object,         // not a topic table, or not one that can do this
+    column_type,          // a type that a role or a format cannot fill
+    broker_unreachable,   // nobody answers; transient
+    authentication,       // login refused; transient (goes on once mended)
+    authorization,        // the broker denies topic, group or cluster; transient
+    topic_missing,        // no such topic or partition; transient
+    offset_out_of_range,  // a gap: the position is not in the log
+    other_cluster,        // another cluster behind the same address
+    protocol,             // an answer that makes no sense, a broker too old; transient
+    too_large,            // an answer beyond what the client takes; transient (goes on once raised)
     registry_unreachable, // the schema registry does not answer; transient
     registry_refused,     // it refuses the login; transient
-    bad_record,          // bytes that do not decode
+    bad_record,           // bytes that do not decode
     out_of_memory,
     halted, // the asker was shut down first
     internal,

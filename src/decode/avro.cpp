@@ -60,7 +60,10 @@ class avro_decoder final : public payload_decoder {
     bool fill(const json_node& node, const item& value);
     bool fill_json(const json_node& node, std::string_view json);
     bool fail(const char* detail);
-    bool fail(std::string_view detail) { return fail(values_.convert().memory->copy(detail).data()); }
+    bool fail(std::string_view detail)
+    {
+        return fail(values_.convert().memory->copy(detail).data());
+    }
 
     shared_schema schema_; // the one given, or the reader's; null: none
     const avro_framing framing_;

@@ -81,8 +81,8 @@ bool avro_reader::symbol(const avro_type& type, item& it, const avro_type* reade
     if (n < 0 || static_cast<std::uint64_t>(n) >= type.symbols.size())
         return fail("An enum has no such symbol.");
     it.s = type.symbols[static_cast<std::size_t>(n)];
-    if (!reader || std::find(reader->symbols.begin(), reader->symbols.end(), it.s) !=
-                       reader->symbols.end())
+    if (!reader ||
+        std::find(reader->symbols.begin(), reader->symbols.end(), it.s) != reader->symbols.end())
         return true;
     it.s = reader->default_symbol;
     return !it.s.empty() || fail("An enum has a symbol that the reader's schema does not know.");
@@ -318,7 +318,8 @@ bool avro_reader::render(const avro_type& type, const avro_type* reader, int dep
             } else if (n > 0) {
                 json += ", ";
             }
-            return render(*type.element, reader ? reader->element : nullptr, depth + 1, values, json);
+            return render(*type.element, reader ? reader->element : nullptr, depth + 1, values,
+                          json);
         });
         json += map ? '}' : ']';
         return good;

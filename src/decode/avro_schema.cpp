@@ -17,9 +17,9 @@ struct word {
     avro_kind kind;
 };
 constexpr word primitives[] = {
-    {"null", avro_kind::null},      {"boolean", avro_kind::boolean}, {"int", avro_kind::int_},
-    {"long", avro_kind::long_},     {"float", avro_kind::float_},    {"double", avro_kind::double_},
-    {"bytes", avro_kind::bytes},    {"string", avro_kind::string},
+    {"null", avro_kind::null},   {"boolean", avro_kind::boolean}, {"int", avro_kind::int_},
+    {"long", avro_kind::long_},  {"float", avro_kind::float_},    {"double", avro_kind::double_},
+    {"bytes", avro_kind::bytes}, {"string", avro_kind::string},
 };
 
 // Which meaning a logical type, or the name that Kafka Connect gives a type, has on which base; an

@@ -24,8 +24,8 @@ bool read_digits(std::string_view text, std::string& digits, bool& negative, std
         std::string_view power = text.substr(e + 1);
         power.remove_prefix(power.starts_with('+') ? 1 : 0);
         const auto read = std::from_chars(power.data(), power.data() + power.size(), exponent);
-        if (read.ec != std::errc{} || read.ptr != power.data() + power.size() || exponent > 100000 ||
-            exponent < -100000)
+        if (read.ec != std::errc{} || read.ptr != power.data() + power.size() ||
+            exponent > 100000 || exponent < -100000)
             return false;
     }
     const std::string_view mantissa = text.substr(0, e);
@@ -56,7 +56,8 @@ std::string to_binary(std::string_view digits)
 
 } // namespace
 
-bool read_decimal(std::string_view text, std::string& magnitude, bool& negative, std::int64_t& scale)
+bool read_decimal(std::string_view text, std::string& magnitude, bool& negative,
+                  std::int64_t& scale)
 {
     std::string digits;
     if (!read_digits(text, digits, negative, scale))

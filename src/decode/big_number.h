@@ -9,7 +9,8 @@ namespace ke::decode {
 
 // [-]digits[.digits][e[+-]digits] as magnitude (big-endian, no zeros in front) times ten to the minus scale.
 // False: it is none, or longer than any real use.
-bool read_decimal(std::string_view text, std::string& magnitude, bool& negative, std::int64_t& scale);
+bool read_decimal(std::string_view text, std::string& magnitude, bool& negative,
+                  std::int64_t& scale);
 
 // The same at a scale of the caller's, in two's complement as short as can be. False: digits would be lost.
 bool read_unscaled(std::string_view text, std::int64_t scale, std::string& twos_complement);

@@ -20,11 +20,12 @@ members_seen look_at(std::string_view object)
     static constexpr struct {
         std::string_view name;
         std::string_view members_seen::*where;
-    } known[] = {{"\"op\"", &members_seen::op},           {"\"after\"", &members_seen::after},
-                 {"\"before\"", &members_seen::before},   {"\"source\"", &members_seen::source},
-                 {"\"ts_ms\"", &members_seen::ts},        {"\"schema\"", &members_seen::schema},
-                 {"\"payload\"", &members_seen::payload}, {"\"__op\"", &members_seen::flat_op},
-                 {"\"__ts_ms\"", &members_seen::flat_ts}, {"\"__deleted\"", &members_seen::deleted}};
+    } known[] = {
+        {"\"op\"", &members_seen::op},           {"\"after\"", &members_seen::after},
+        {"\"before\"", &members_seen::before},   {"\"source\"", &members_seen::source},
+        {"\"ts_ms\"", &members_seen::ts},        {"\"schema\"", &members_seen::schema},
+        {"\"payload\"", &members_seen::payload}, {"\"__op\"", &members_seen::flat_op},
+        {"\"__ts_ms\"", &members_seen::flat_ts}, {"\"__deleted\"", &members_seen::deleted}};
     members_seen seen;
     for (json_members m(object); m.next(); seen.count++)
         for (const auto& k : known)
@@ -48,8 +49,8 @@ const char* split_change(std::string_view text, change_event& out)
             return is_null(text) ? nullptr : "The event is not an object.";
         m = look_at(text);
     }
-    out.flattened = !m.op.starts_with('"') ||
-                    (m.source.empty() && m.after.empty() && m.before.empty());
+    out.flattened =
+        !m.op.starts_with('"') || (m.source.empty() && m.after.empty() && m.before.empty());
     if (out.flattened) {
         // A row that is there, unless it says otherwise.
         out.op = !m.flat_op.empty() ? m.flat_op : std::string_view("\"u\"");

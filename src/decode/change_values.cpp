@@ -18,8 +18,8 @@ bool is_scalar(const type_desc& type, cell_type of)
 
 } // namespace
 
-outcome change_values::field(std::string_view value, const connect_meaning* m, const type_desc& type,
-                             cell& out)
+outcome change_values::field(std::string_view value, const connect_meaning* m,
+                             const type_desc& type, cell& out)
 {
     if (is_null(value))
         return outcome::null;
@@ -55,8 +55,8 @@ outcome change_values::epoch(std::string_view value, const type_desc& type, cell
     return typed(it, type, out);
 }
 
-outcome change_values::text(std::string_view value, const connect_meaning* m,
-                                       const type_desc& type, cell& out)
+outcome change_values::text(std::string_view value, const connect_meaning* m, const type_desc& type,
+                            cell& out)
 {
     const json_string s = unescape_json(value, buffer_);
     if (s.flaw || s.has_nul)
@@ -85,8 +85,8 @@ outcome change_values::text(std::string_view value, const connect_meaning* m,
     return values_.make(value, type, out);
 }
 
-outcome change_values::number(std::string_view value, const connect_meaning* m, const type_desc& type,
-                              cell& out)
+outcome change_values::number(std::string_view value, const connect_meaning* m,
+                              const type_desc& type, cell& out)
 {
     if (type.is_array() || type.is_composite())
         return values_.make(value, type, out);
@@ -107,7 +107,8 @@ outcome change_values::number(std::string_view value, const connect_meaning* m, 
     } else if (it.i == infinity || it.i == minus_infinity) {
         return make_pending(it.i > 0 ? "infinity" : "-infinity", values_.convert, out);
     } else {
-        const bool coarse = options_.adaptive && !is_duration && type.typmod >= 0 && type.typmod <= 3;
+        const bool coarse =
+            options_.adaptive && !is_duration && type.typmod >= 0 && type.typmod <= 3;
         time_unit unit = coarse ? time_unit::ms : options_.json.unit;
         if (name.starts_with("io.debezium.time.Micro"))
             unit = time_unit::us;

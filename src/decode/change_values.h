@@ -14,7 +14,7 @@ namespace ke::decode {
 struct change_options {
     json_options json;
     bool text_decimals = false; // strings in numeric columns are text where no schema says it
-    bool adaptive = false;      // times of a precision up to 3 count milliseconds where none says it
+    bool adaptive = false; // times of a precision up to 3 count milliseconds where none says it
 };
 
 // Makes cells. Used by one thread; keeps buffers.
@@ -27,7 +27,8 @@ class change_values {
     void use(arena& memory) { values_.convert.memory = typed_.convert().memory = &memory; }
 
     // A field of a row; m: what the schema says of it, or null.
-    outcome field(std::string_view value, const connect_meaning* m, const type_desc& type, cell& out);
+    outcome field(std::string_view value, const connect_meaning* m, const type_desc& type,
+                  cell& out);
     // JSON as it is.
     outcome plain(std::string_view value, const type_desc& type, cell& out)
     {
@@ -47,8 +48,10 @@ class change_values {
     bool extended_json = false;
 
   private:
-    outcome text(std::string_view value, const connect_meaning* m, const type_desc& type, cell& out);
-    outcome number(std::string_view value, const connect_meaning* m, const type_desc& type, cell& out);
+    outcome text(std::string_view value, const connect_meaning* m, const type_desc& type,
+                 cell& out);
+    outcome number(std::string_view value, const connect_meaning* m, const type_desc& type,
+                   cell& out);
     outcome object(std::string_view value, const type_desc& type, cell& out);
     outcome extended(std::string_view value, const type_desc& type, cell& out);
     outcome decimal(std::string_view base64, std::int32_t scale, const type_desc& type, cell& out);

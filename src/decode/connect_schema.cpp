@@ -38,7 +38,8 @@ constexpr std::string_view placeholder = "\"__debezium_unavailable_value\"";
 
 bool is_placeholder_array(std::string_view array)
 {
-    constexpr std::string_view uuid = "\"b68a35a7-17ad-35b3-af2a-ae46edb4545a\""; // made of the word
+    constexpr std::string_view uuid =
+        "\"b68a35a7-17ad-35b3-af2a-ae46edb4545a\""; // made of the word
     std::string_view inside = trim_json(array.substr(1, array.size() - 2));
     if (inside == placeholder || inside == uuid)
         return true;

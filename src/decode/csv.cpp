@@ -177,10 +177,10 @@ bool copy_decoder::end_of_line(char c)
 {
     if (c == '\n') {
         if (ending_ == line_end::carriage_return || ending_ == line_end::both)
-            return options_.csv ? fail("unquoted newline found in data",
-                                       "Use quoted CSV field to represent newline.")
-                                : fail("literal newline found in data",
-                                       "Use \"\\n\" to represent newline.");
+            return options_.csv
+                       ? fail("unquoted newline found in data",
+                              "Use quoted CSV field to represent newline.")
+                       : fail("literal newline found in data", "Use \"\\n\" to represent newline.");
         ending_ = line_end::newline;
         return true;
     }
@@ -360,8 +360,9 @@ bool copy_decoder::check_header()
     for (std::size_t i = 0; i < names_.size(); i++) {
         if (!fields_[i].null && fields_[i].text == names_[i])
             continue;
-        const std::string got = fields_[i].null ? "null value (\"" + options_.null + "\")"
-                                                : "\"" + std::string(excerpt(fields_[i].text)) + "\"";
+        const std::string got = fields_[i].null
+                                    ? "null value (\"" + options_.null + "\")"
+                                    : "\"" + std::string(excerpt(fields_[i].text)) + "\"";
         return fail(keep("column name mismatch in header line field " + std::to_string(i + 1) +
                          ": got " + got + ", expected \"" + names_[i] + "\""));
     }

@@ -64,7 +64,7 @@ class debezium_decoder final : public payload_decoder {
     const debezium_options options_;
     std::vector<type_desc> types_; // by the plan's index
     std::unordered_map<std::string, std::vector<int>> by_name_;
-    const std::vector<std::string> all_names_; // of the table's columns, used or not
+    const std::vector<std::string> all_names_;       // of the table's columns, used or not
     std::vector<std::pair<std::string, int>> roles_; // _op and the like, without the underscore
     int unavailable_column_ = -1;
     change_values values_;
@@ -263,16 +263,18 @@ bool debezium_decoder::lose_field(std::string_view name, const std::vector<int>*
 {
     const bool is_new = event_.op == "\"c\"" || event_.op == "\"r\"";
     if (columns && options_.unavailable == left_out::keep && is_new) {
-        values_.refuse("22P02", "the value is not in the change event",
-                       "The row is new under this key, and was another one before: REPLICA IDENTITY FULL "
-                       "at the source sends the value; the option unavailable 'null' makes it null.");
+        values_.refuse(
+            "22P02", "the value is not in the change event",
+            "The row is new under this key, and was another one before: REPLICA IDENTITY FULL "
+            "at the source sends the value; the option unavailable 'null' makes it null.");
         return put((*columns)[0], outcome::refused);
     }
     if (columns && options_.unavailable == left_out::error) {
-        values_.refuse("22P02", "the value is not in the change event",
-                       "It is large and was not changed. Declare the column _unavailable text[], and "
-                       "keyed views leave what they have; REPLICA IDENTITY FULL at the source sends "
-                       "the value; the option unavailable 'null' makes it null.");
+        values_.refuse(
+            "22P02", "the value is not in the change event",
+            "It is large and was not changed. Declare the column _unavailable text[], and "
+            "keyed views leave what they have; REPLICA IDENTITY FULL at the source sends "
+            "the value; the option unavailable 'null' makes it null.");
         return put((*columns)[0], outcome::refused);
     }
     if (std::find(all_names_.begin(), all_names_.end(), name) == all_names_.end())
@@ -339,10 +341,12 @@ bool debezium_decoder::fill_roles()
 }
 
 const format_option options[] = {
-    {"encoding", "json, avro", "how events are written; avro: framed, with a schema registry (json)"},
+    {"encoding", "json, avro",
+     "how events are written; avro: framed, with a schema registry (json)"},
     schema_id_option,
     {"timestamp_unit", "s, ms, us, ns",
-     "what numbers in time and timestamp columns count where no schema says it (us; ms in columns of a "
+     "what numbers in time and timestamp columns count where no schema says it (us; ms in columns "
+     "of a "
      "precision up to 3)"},
     {"bytea_format", "base64, hex", "how bytes are written (base64)"},
     {"decimals", "precise, string",

@@ -28,7 +28,8 @@ class avro_writer {
     bool write(const avro_type& type, const value& v, int depth = 1);
     void number(std::int64_t n)
     {
-        std::uint64_t z = (static_cast<std::uint64_t>(n) << 1) ^ static_cast<std::uint64_t>(n >> 63);
+        std::uint64_t z =
+            (static_cast<std::uint64_t>(n) << 1) ^ static_cast<std::uint64_t>(n >> 63);
         for (; z > 127; z >>= 7)
             out += static_cast<char>(z | 128);
         out += static_cast<char>(z);
@@ -55,8 +56,9 @@ class avro_writer {
 
 bool avro_writer::refuse(const avro_type& type, const value& v)
 {
-    static constexpr const char* kinds[] = {"null",  "boolean", "int", "long",   "float", "double", "bytes",
-                                            "string", "record",  "enum", "array", "map",   "union",  "fixed"};
+    static constexpr const char* kinds[] = {"null",   "boolean", "int",    "long",   "float",
+                                            "double", "bytes",   "string", "record", "enum",
+                                            "array",  "map",     "union",  "fixed"};
     std::string json;
     append_json(json, v, false);
     why = std::string(excerpt(json)) + " does not fit the schema's type " +
@@ -203,13 +205,14 @@ bool avro_writer::integer(const avro_type& type, const value& v)
         if (m != avro_meaning::date)
             return false;
     } else if (v.what == kind::time || v.what == kind::timestamp || v.what == kind::timestamptz) {
-        const bool time = m == avro_meaning::time_ms || m == avro_meaning::time_us || m == avro_meaning::time_ns;
+        const bool time =
+            m == avro_meaning::time_ms || m == avro_meaning::time_us || m == avro_meaning::time_ns;
         if (m == avro_meaning::plain || m == avro_meaning::date || time != (v.what == kind::time) ||
             !in_units(v.i, m, n))
             return false;
     } else if (v.what == kind::interval) {
-        if ((m != avro_meaning::duration_us && m != avro_meaning::duration_ns) || v.months || v.days ||
-            !in_units(v.i, m, n))
+        if ((m != avro_meaning::duration_us && m != avro_meaning::duration_ns) || v.months ||
+            v.days || !in_units(v.i, m, n))
             return false;
     } else {
         return false;
@@ -279,14 +282,16 @@ bool avro_writer::bytes_of(const avro_type& type, const value& v, std::string& b
     if (type.meaning == avro_meaning::duration && v.what == kind::interval) {
         if (v.months < 0 || v.days < 0 || v.i < 0 || v.i % 1000 || v.i / 1000 > UINT32_MAX)
             return false;
-        for (std::uint64_t part : {static_cast<std::uint64_t>(v.months), static_cast<std::uint64_t>(v.days),
-                                   static_cast<std::uint64_t>(v.i / 1000)})
+        for (std::uint64_t part :
+             {static_cast<std::uint64_t>(v.months), static_cast<std::uint64_t>(v.days),
+              static_cast<std::uint64_t>(v.i / 1000)})
             for (int i = 0; i < 4; i++)
                 bytes += static_cast<char>(part >> (8 * i));
         return true;
     }
     unsigned char uuid[16];
-    if (type.kind == avro_kind::fixed && type.size == 16 && v.what == kind::text && parse_uuid(v.s, uuid)) {
+    if (type.kind == avro_kind::fixed && type.size == 16 && v.what == kind::text &&
+        parse_uuid(v.s, uuid)) {
         bytes.assign(reinterpret_cast<char*>(uuid), 16);
         return true;
     }
@@ -307,7 +312,8 @@ class avro_encoder final : public payload_encoder {
             text_ = r.options.get("avro_schema", "");
     }
 
-    bool prepare(const std::weak_ptr<registry::listener>& who, std::shared_ptr<const fault>& trouble) override
+    bool prepare(const std::weak_ptr<registry::listener>& who,
+                 std::shared_ptr<const fault>& trouble) override
     {
         return subject_.prepare(who, trouble);
     }
@@ -369,8 +375,9 @@ class avro_encoder final : public payload_encoder {
 result<std::unique_ptr<payload_encoder>> make_avro_encoder(const encode_request& r)
 {
     const bool given = r.options.find("avro_schema") != nullptr;
-    const std::string_view framing =
-        r.options.get("avro_framing", given ? "none" : r.schemas ? "registry" : "container");
+    const std::string_view framing = r.options.get("avro_framing", given       ? "none"
+                                                                   : r.schemas ? "registry"
+                                                                               : "container");
     if (framing == "registry" && !r.schemas)
         return no_registry("avro");
     if (framing != "registry" && !given)

@@ -97,7 +97,8 @@ class cbor_writer {
     void boolean(bool b) { out += b ? '\xF5' : '\xF4'; }
     void integer(std::int64_t n)
     {
-        n >= 0 ? head(0, static_cast<std::uint64_t>(n)) : head(1, static_cast<std::uint64_t>(-1 - n));
+        n >= 0 ? head(0, static_cast<std::uint64_t>(n))
+               : head(1, static_cast<std::uint64_t>(-1 - n));
     }
     void real4(float f)
     {
@@ -144,7 +145,7 @@ class cbor_writer {
         std::uint64_t n = 0;
         for (char c : magnitude)
             n = n << 8 | static_cast<unsigned char>(c);
-        negative && n ? head(1, n - 1) : head(0, n);
+        negative&& n ? head(1, n - 1) : head(0, n);
     }
     void array(std::size_t n) { head(4, n); }
     void map(std::size_t n) { head(5, n); }

@@ -84,7 +84,8 @@ result<value> document_of(const encode_request& r, arena& memory)
         const column& c = *r.columns[i];
         if (c.whole_document) {
             if (r.columns.size() > 1)
-                return bad_value("column \"" + c.name + "\" is the whole document, and there are others",
+                return bad_value("column \"" + c.name +
+                                     "\" is the whole document, and there are others",
                                  "Such a table can be read, but its rows have no one way back.");
             return r.values[i];
         }
@@ -96,7 +97,8 @@ result<value> document_of(const encode_request& r, arena& memory)
         value* at = &root;
         for (const path_step& step : where)
             if (!(at = step_into(*at, step, memory)))
-                return bad_value("the path of column \"" + c.name + "\" does not fit with the others'");
+                return bad_value("the path of column \"" + c.name +
+                                 "\" does not fit with the others'");
         if (at->what != kind::null || !at->names.empty())
             return bad_value("two columns stand at the path of column \"" + c.name + "\"");
         *at = r.values[i];
@@ -133,8 +135,8 @@ value parse_json(std::string_view text, arena& memory)
     } else if (text != "null") {
         v.s = memory.copy(text);
         v.what = parse_short(text, v.i) ? kind::integer : kind::number;
-        if (v.what == kind::number && std::from_chars(text.data(), text.data() + text.size(), v.f).ec ==
-                                          std::errc{}) {
+        if (v.what == kind::number &&
+            std::from_chars(text.data(), text.data() + text.size(), v.f).ec == std::errc{}) {
             v.what = kind::real8;
             if (real_text(v) != text) // digits would be lost
                 v.what = kind::number;
@@ -245,7 +247,8 @@ class json_encoder final : public payload_encoder {
   public:
     json_encoder(const encode_request& r, bool framed) : subject_(r, framed) {}
 
-    bool prepare(const std::weak_ptr<registry::listener>& who, std::shared_ptr<const fault>& trouble) override
+    bool prepare(const std::weak_ptr<registry::listener>& who,
+                 std::shared_ptr<const fault>& trouble) override
     {
         return subject_.prepare(who, trouble);
     }

@@ -58,8 +58,8 @@ void append_field(std::string& out, const value& v)
         out += v.i ? "true" : "false";
     } else if (v.what == kind::integer) {
         out += std::to_string(v.i) + 'i';
-    } else if (v.what == kind::number || ((v.what == kind::real4 || v.what == kind::real8) &&
-                                          std::isfinite(v.f))) {
+    } else if (v.what == kind::number ||
+               ((v.what == kind::real4 || v.what == kind::real8) && std::isfinite(v.f))) {
         out += text_of(v);
     } else {
         out += '"';

@@ -359,7 +359,8 @@ bool proto_writer::dynamic(const proto_message& type, const value& v, std::strin
 // ------------------------------------------------------------------ where the type comes from
 
 // The places of nested declarations that lead to a message.
-bool find_indexes(const proto_schema& schema, const proto_message* wanted, std::vector<std::int64_t>& path)
+bool find_indexes(const proto_schema& schema, const proto_message* wanted,
+                  std::vector<std::int64_t>& path)
 {
     path.push_back(0);
     for (;; path.back()++) {
@@ -381,7 +382,8 @@ class protobuf_encoder final : public payload_encoder {
     {
     }
 
-    bool prepare(const std::weak_ptr<registry::listener>& who, std::shared_ptr<const fault>& trouble) override
+    bool prepare(const std::weak_ptr<registry::listener>& who,
+                 std::shared_ptr<const fault>& trouble) override
     {
         return subject_.prepare(who, trouble);
     }
@@ -390,12 +392,13 @@ class protobuf_encoder final : public payload_encoder {
     {
         if (subject_.asks() && !subject_.what())
             return subject_.missing();
-        auto schema = subject_.asks() ? proto_schema::parse(subject_.what()->text, subject_.what()->needs)
-                                      : read_set(r.options);
+        auto schema = subject_.asks()
+                          ? proto_schema::parse(subject_.what()->text, subject_.what()->needs)
+                          : read_set(r.options);
         if (!schema)
             return std::move(schema.error());
-        const proto_message* type =
-            name_.empty() ? schema.value()->at(std::vector<std::int64_t>{0}) : schema.value()->find(name_);
+        const proto_message* type = name_.empty() ? schema.value()->at(std::vector<std::int64_t>{0})
+                                                  : schema.value()->find(name_);
         if (!type)
             return bad_value("the schema has no message \"" + name_ + "\"");
         arena memory;

@@ -8,18 +8,9 @@ namespace ke::decode {
 namespace {
 
 const format_row* const table[] = {
-    &avro_format,
-    &cbor_format,
-    &csv_format,
-    &debezium_format,
-    &influx_format,
-    &json_format,
-    &json_schema_format,
-    &msgpack_format,
-    &protobuf_format,
-    &raw_format,
-    &text_format,
-    &tsv_format,
+    &avro_format,     &cbor_format, &csv_format,         &debezium_format,
+    &influx_format,   &json_format, &json_schema_format, &msgpack_format,
+    &protobuf_format, &raw_format,  &text_format,        &tsv_format,
 };
 
 } // namespace

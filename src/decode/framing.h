@@ -101,7 +101,8 @@ class written_schemas {
         if (auto made = make_(s))
             k.made = std::move(made.value());
         else
-            k.flaw = "The registry's " + key.text() + " cannot be used: " + made.error().message + ".";
+            k.flaw =
+                "The registry's " + key.text() + " cannot be used: " + made.error().message + ".";
         return all_.insert_or_assign(key, std::move(k)).first;
     }
 

@@ -280,9 +280,9 @@ bool influx_decoder::number(item& value)
     number_ += word.substr(zeros).starts_with('.') ? "0" : "";
     number_ += word.substr(zeros);
     const std::size_t point = number_.find('.');
-    const bool bare = point != number_.npos &&
-                      (point + 1 == number_.size() || number_[point + 1] == 'e' ||
-                       number_[point + 1] == 'E');
+    const bool bare =
+        point != number_.npos &&
+        (point + 1 == number_.size() || number_[point + 1] == 'e' || number_[point + 1] == 'E');
     if (bare && word != "." && word != "-.")
         number_.erase(point, 1);
     value.s = number_;
@@ -357,8 +357,7 @@ bool influx_decoder::end_of_line()
 bool influx_decoder::fill(const std::vector<int>& columns, const item& value)
 {
     for (int c : columns) {
-        const outcome o =
-            values_.make(value, types_[static_cast<std::size_t>(c)], row_.cells[c]);
+        const outcome o = values_.make(value, types_[static_cast<std::size_t>(c)], row_.cells[c]);
         if (o == outcome::refused) {
             values_.convert().why.column = c;
             return false;

@@ -15,8 +15,8 @@ namespace ondemand = simdjson::ondemand;
 
 json_decoder::json_decoder(const payload_request& request, json_options options)
     : columns_(request.columns), types_(request.plan.columns.size()),
-      texts_(request.plan.columns.size()),
-      sole_document_(request.sole_document), values_(options, request.plan.server_encoding_utf8)
+      texts_(request.plan.columns.size()), sole_document_(request.sole_document),
+      values_(options, request.plan.server_encoding_utf8)
 {
 #ifdef SIMDJSON_THREADS_ENABLED
     parser_.threaded = false; // no thread of its own for streams

@@ -68,8 +68,8 @@ ondemand::value* json_batch::next(bytes payload, std::string_view& text)
     if (!running_)
         return nullptr;
     std::size_t i = next_;
-    while (i < places_.size() && (places_[i].payload.data != payload.data ||
-                                  places_[i].payload.size != payload.size))
+    while (i < places_.size() &&
+           (places_[i].payload.data != payload.data || places_[i].payload.size != payload.size))
         ++i;
     if (i == places_.size())
         return nullptr; // not one of ours

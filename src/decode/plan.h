@@ -113,11 +113,11 @@ struct row_plan {
     // Names of all columns of the table that come from the value and from the key, used or not, in
     // order: formats that go by position count them.
     std::vector<std::string> payload_names, key_names;
-    bool has_error_column = false;    // bad records are rows
-    bool payload_needed = false;      // a column with source payload is among the columns
-    bool key_needed = false;          // a column with source key, or role key
-    bool headers_needed = false;      // role headers or header is among the columns
-    bool keeps_records = false;       // each record as it came beside its rows (rows::origins)
+    bool has_error_column = false; // bad records are rows
+    bool payload_needed = false;   // a column with source payload is among the columns
+    bool key_needed = false;       // a column with source key, or role key
+    bool headers_needed = false;   // role headers or header is among the columns
+    bool keeps_records = false;    // each record as it came beside its rows (rows::origins)
     // Where schemas are asked for; null: no format needs them, or the server has no registry.
     std::shared_ptr<registry::client> schemas;
     bool server_encoding_utf8 = true; // false: every text travels pending, to be converted

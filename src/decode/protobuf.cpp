@@ -22,9 +22,10 @@ result<std::shared_ptr<const proto_schema>> read_set(const given_options& given)
 {
     std::string set;
     if (!decode_base64(given.get("protobuf_descriptor_set", ""), set))
-        return refuse_option("option \"protobuf_descriptor_set\" is not base64",
-                             "Write it by protoc --include_imports --descriptor_set_out=/dev/stdout "
-                             "x.proto | base64 -w0.");
+        return refuse_option(
+            "option \"protobuf_descriptor_set\" is not base64",
+            "Write it by protoc --include_imports --descriptor_set_out=/dev/stdout "
+            "x.proto | base64 -w0.");
     auto read = proto_schema::read_set(set);
     if (!read)
         return refuse_option(std::move(read.error().message));

@@ -94,7 +94,8 @@ class protobuf_decoder final : public payload_decoder {
 
     const std::shared_ptr<const proto_schema> own_;
     const proto_message* const own_type_;
-    const std::string type_name_; // with a registry: the type, whatever the indexes say; may be empty
+    const std::string
+        type_name_; // with a registry: the type, whatever the indexes say; may be empty
     std::vector<type_desc> types_; // by the plan's index
     json_node root_;
     typed_values values_;
@@ -118,9 +119,9 @@ protobuf_decoder::protobuf_decoder(const payload_request& request,
                                    std::shared_ptr<const proto_schema> own,
                                    const proto_message* type)
     : own_(std::move(own)), own_type_(type),
-      type_name_(request.options.get("protobuf_message", "")),
-      types_(request.plan.columns.size()), values_({}, request.plan.server_encoding_utf8),
-      frame_(request.options), schemas_(request.plan.schemas, parse_registered)
+      type_name_(request.options.get("protobuf_message", "")), types_(request.plan.columns.size()),
+      values_({}, request.plan.server_encoding_utf8), frame_(request.options),
+      schemas_(request.plan.schemas, parse_registered)
 {
     for (int c : request.columns) {
         const column& col = request.at(c);
@@ -216,8 +217,7 @@ const proto_message* protobuf_decoder::framed_type(const proto_schema& schema,
     }
     if (indexes.empty())
         indexes.push_back(0);
-    const proto_message* found =
-        type_name_.empty() ? schema.at(indexes) : schema.find(type_name_);
+    const proto_message* found = type_name_.empty() ? schema.at(indexes) : schema.find(type_name_);
     if (!found)
         fail(type_name_.empty() ? std::string("The schema has no message at the frame's indexes.")
                                 : "The schema has no message \"" + type_name_ + "\".");

@@ -281,8 +281,8 @@ bool proto_reader::scalar_message(const proto_message& type, std::string_view in
     // 1.5s, as its JSON has it, which an interval takes too.
     char text[40];
     const std::int64_t cut = part[0] * 1000000 + nanos / 1000;
-    const std::uint64_t size = cut < 0 ? 0 - static_cast<std::uint64_t>(cut)
-                                       : static_cast<std::uint64_t>(cut);
+    const std::uint64_t size =
+        cut < 0 ? 0 - static_cast<std::uint64_t>(cut) : static_cast<std::uint64_t>(cut);
     std::snprintf(text, sizeof text, "%s%llu.%06llus", cut < 0 ? "-" : "",
                   static_cast<unsigned long long>(size / 1000000),
                   static_cast<unsigned long long>(size % 1000000));

@@ -74,8 +74,8 @@ class proto_reader {
 
     // The one value of a message's field that holds: the last occurrence of a scalar, of a message all
     // of them in one stretch (in buffer where they are several). found: whether there is one.
-    bool last_of(std::string_view in, const proto_message& type, const proto_field& f, wire_field& w,
-                 bool& found, std::string& buffer);
+    bool last_of(std::string_view in, const proto_message& type, const proto_field& f,
+                 wire_field& w, bool& found, std::string& buffer);
 
     // A message of google.protobuf that is a scalar: time, duration, wrapped value. False with an empty
     // error(): it is none of these, or holds an enum nobody knows.
@@ -89,8 +89,8 @@ class proto_reader {
     // Appends as JSON.
     bool render(const proto_schema& of, const proto_message& type, std::string_view in, int depth,
                 typed_values& values, std::string& json);
-    bool render_repeated(const proto_schema& of, std::string_view in, const proto_field& f, int depth,
-                         typed_values& values, std::string& json);
+    bool render_repeated(const proto_schema& of, std::string_view in, const proto_field& f,
+                         int depth, typed_values& values, std::string& json);
 
   private:
     bool unpack(std::string_view& in, const proto_field& f, wire_field& w);

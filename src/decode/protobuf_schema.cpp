@@ -171,9 +171,12 @@ void strip(pb::FileDescriptorProto& file, const std::set<std::string>& there)
 
 // The library's own types, which files may import without anybody giving them.
 const pb::FileDescriptor* const own_files[] = {
-    pb::Any::descriptor()->file(),        pb::Duration::descriptor()->file(),
-    pb::FieldMask::descriptor()->file(),  pb::Struct::descriptor()->file(),
-    pb::Timestamp::descriptor()->file(),  pb::Int32Value::descriptor()->file(),
+    pb::Any::descriptor()->file(),
+    pb::Duration::descriptor()->file(),
+    pb::FieldMask::descriptor()->file(),
+    pb::Struct::descriptor()->file(),
+    pb::Timestamp::descriptor()->file(),
+    pb::Int32Value::descriptor()->file(),
     pb::DescriptorProto::descriptor()->file(),
 };
 
@@ -182,7 +185,8 @@ const pb::FileDescriptor* const own_files[] = {
 // Brings files into a pool of the library, then what they declare into ours.
 class proto_compiler {
   public:
-    explicit proto_compiler(proto_schema& out) : out_(out), pool_(pb::DescriptorPool::generated_pool())
+    explicit proto_compiler(proto_schema& out)
+        : out_(out), pool_(pb::DescriptorPool::generated_pool())
     {
         for (const pb::FileDescriptor* f : own_files)
             there_.insert(std::string(f->name()));
@@ -274,7 +278,7 @@ proto_meaning proto_compiler::meaning_of(const pb::Descriptor& d)
         if (known == name)
             return meaning;
     return d.file()->name() == pb::Int32Value::descriptor()->file()->name() ? proto_meaning::wrapper
-                                                                              : proto_meaning::plain;
+                                                                            : proto_meaning::plain;
 }
 
 proto_kind proto_compiler::kind_of(const pb::FieldDescriptor& f)
@@ -436,8 +440,8 @@ bool proto_schema::is_built_in()
     return true;
 }
 
-result<std::unique_ptr<proto_schema>> proto_schema::parse(std::string_view text,
-                                                          std::span<const registry::dependency> needs)
+result<std::unique_ptr<proto_schema>>
+proto_schema::parse(std::string_view text, std::span<const registry::dependency> needs)
 {
 #if GOOGLE_PROTOBUF_VERSION < 4022000
     pb::LogSilencer quiet;
@@ -464,7 +468,8 @@ result<std::unique_ptr<proto_schema>> proto_schema::read_set(std::string_view by
     pb::FileDescriptorSet set;
     if (!set.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || set.file_size() == 0)
         return refuse("it is not a descriptor set");
-    constexpr int most_files = 1000; // they are tried over and over until all that they import is there
+    constexpr int most_files =
+        1000; // they are tried over and over until all that they import is there
     if (set.file_size() > most_files)
         return refuse("it has more than 1000 files");
     auto made = std::make_unique<proto_schema>();

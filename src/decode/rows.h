@@ -130,7 +130,7 @@ class rows {
     arena memory;
     std::vector<message_ref> messages; // in order of each partition's offsets
     std::vector<reject> rejects;       // in order of messages
-    std::vector<origin> origins;       // one for each message where the plan keeps records, else none
+    std::vector<origin> origins; // one for each message where the plan keeps records, else none
     // For each layout that is wanted, each row's tuple in the arena, or null; made by
     // the lane when the chunk is full. Empty: there was no memory for them.
     std::vector<std::vector<tuple_head*>> tuples;

@@ -21,7 +21,8 @@ class subject_schema {
     bool asks() const { return registry_ != nullptr; }
 
     // As payload_encoder::prepare.
-    bool prepare(const std::weak_ptr<registry::listener>& who, std::shared_ptr<const fault>& trouble)
+    bool prepare(const std::weak_ptr<registry::listener>& who,
+                 std::shared_ptr<const fault>& trouble)
     {
         if (!registry_ || found_.what)
             return true;
@@ -42,7 +43,9 @@ class subject_schema {
     {
         std::string out;
         for (int i = id_bytes_; registry_ && i >= 0; i--)
-            out += i == id_bytes_ ? '\0' : static_cast<char>(static_cast<std::uint64_t>(found_.what->id) >> (8 * i));
+            out += i == id_bytes_
+                       ? '\0'
+                       : static_cast<char>(static_cast<std::uint64_t>(found_.what->id) >> (8 * i));
         return out;
     }
 

@@ -132,8 +132,7 @@ tuple_head* make_tuple(const tuple_layout& layout, const cell* cells, const cell
         return nullptr;
     const bool nulls = all != 0;
     const std::size_t n = layout.attributes.size();
-    const std::size_t data_at =
-        aligned(nulls_at + (nulls ? (n + 7) / 8 : 0), arena::alignment);
+    const std::size_t data_at = aligned(nulls_at + (nulls ? (n + 7) / 8 : 0), arena::alignment);
     if (data_at > layout.most_size)
         return nullptr;
 

@@ -97,10 +97,9 @@ class hub_impl final : public hub {
     ticket<std::vector<bool>> ask_append_time(client_handle* h, std::vector<std::string> topics,
                                               duration timeout) noexcept override
     {
-        return ask<std::vector<bool>>(
-            h, timeout, [topics = std::move(topics)](auto& c, auto& p) {
-                return kafka::find_append_time(c, topics, p);
-            });
+        return ask<std::vector<bool>>(h, timeout, [topics = std::move(topics)](auto& c, auto& p) {
+            return kafka::find_append_time(c, topics, p);
+        });
     }
 
     ticket<std::vector<resolved_offset>> ask_group(client_handle* h, std::string group,

@@ -36,11 +36,11 @@ using properties = kafka::settings;
 
 using kafka::broker_report;
 using kafka::delivery;
+using kafka::layout;
 using kafka::outgoing;
 using kafka::outgoing_header;
-using kafka::producer;
-using kafka::layout;
 using kafka::partition_state;
+using kafka::producer;
 using kafka::resolved_offset;
 using kafka::topic_layout;
 using kafka::topic_partition;
@@ -76,7 +76,7 @@ struct feed_spec {
     std::vector<start_at> partitions;
     std::shared_ptr<const decode::row_plan> plan;
     std::vector<decode::tuple_layout> tuples; // to be made of each row besides its cells
-    std::uint32_t chunk_rows = 1024; // a chunk ends at either
+    std::uint32_t chunk_rows = 1024;          // a chunk ends at either
     std::uint32_t chunk_bytes = 256 * 1024;
     std::uint64_t ring_bytes = 16u << 20; // decoded and not yet taken, over all lanes
     int lanes = 1;
@@ -99,7 +99,7 @@ struct chunk {
     decode::rows rows;
     std::vector<advance> advances;
     std::vector<fault> faults;
-    std::uint64_t bytes = 0;        // of keys and values
+    std::uint64_t bytes = 0; // of keys and values
     // The lane's time since the chunk before: for taking records from the client library, and waiting
     // for those known to be there; for decoding; waiting for room in the ring.
     std::int64_t fetch_ns = 0, decode_ns = 0, ring_ns = 0;
@@ -159,18 +159,16 @@ class hub {
     // internal ones.
     virtual ticket<layout> ask_matching(client_handle*, std::string pattern,
                                         duration timeout) noexcept = 0;
-    virtual ticket<std::vector<watermarks>> ask_watermarks(client_handle*,
-                                                           std::vector<topic_partition>,
-                                                           duration timeout) noexcept = 0;
+    virtual ticket<std::vector<watermarks>>
+    ask_watermarks(client_handle*, std::vector<topic_partition>, duration timeout) noexcept = 0;
     // The first offset whose timestamp (ms) is at or after the given one.
     virtual ticket<std::vector<resolved_offset>>
     ask_times(client_handle*, std::vector<std::pair<topic_partition, std::int64_t>>,
               duration timeout) noexcept = 0;
     // Whether the records of each topic carry the time of their arrival at the broker
     // (LogAppendTime), so that times ascend within a partition. False where the broker does not say.
-    virtual ticket<std::vector<bool>> ask_append_time(client_handle*,
-                                                      std::vector<std::string> topics,
-                                                      duration timeout) noexcept = 0;
+    virtual ticket<std::vector<bool>>
+    ask_append_time(client_handle*, std::vector<std::string> topics, duration timeout) noexcept = 0;
     virtual ticket<std::vector<resolved_offset>> ask_group(client_handle*, std::string group,
                                                            std::vector<topic_partition>,
                                                            duration timeout) noexcept = 0;

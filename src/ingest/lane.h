@@ -32,7 +32,8 @@ class lane final : public registry::listener, public std::enable_shared_from_thi
     void halt() noexcept;
 
   private:
-    explicit lane(std::shared_ptr<kafka::client> c, bool serves) : of_(std::move(c)), serves_(serves)
+    explicit lane(std::shared_ptr<kafka::client> c, bool serves)
+        : of_(std::move(c)), serves_(serves)
     {
     }
     void run();

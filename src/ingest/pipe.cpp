@@ -289,8 +289,7 @@ void pipe::push()
     slab* c = filling_;
     make_tuples(*c);
     filling_ = nullptr;
-    c->weight = c->rows.memory.used() +
-                std::uint64_t{c->rows.row_count()} * c->rows.columns() * 9 +
+    c->weight = c->rows.memory.used() + std::uint64_t{c->rows.row_count()} * c->rows.columns() * 9 +
                 c->rows.messages.size() * sizeof(decode::message_ref);
     gauge_->waiting_bytes.fetch_add(c->weight);
     ring_.push(c);

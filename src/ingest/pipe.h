@@ -35,9 +35,10 @@ namespace ke::ingest {
 struct feed_gauge {
     std::shared_ptr<doorbell> bell; // of the hub
     std::uint64_t ring_bytes = 0;
-    std::atomic<std::uint64_t> waiting_bytes{0}; // decoded and not taken: lanes add, server takes off
-    std::atomic<int> unfinished{0};              // partitions that have not reached their end
-    std::atomic<int> behind{0};                  // partitions whose log's end was not seen yet
+    std::atomic<std::uint64_t> waiting_bytes{
+        0};                         // decoded and not taken: lanes add, server takes off
+    std::atomic<int> unfinished{0}; // partitions that have not reached their end
+    std::atomic<int> behind{0};     // partitions whose log's end was not seen yet
 };
 
 class lane;
@@ -46,7 +47,8 @@ class pipe {
   public:
     // Server's thread. numbers: which of the feed's partitions are this pipe's.
     pipe(std::shared_ptr<const feed_spec>, std::vector<std::size_t> numbers,
-         std::unique_ptr<decode::record_decoder>, std::shared_ptr<feed_gauge>, std::uint32_t number);
+         std::unique_ptr<decode::record_decoder>, std::shared_ptr<feed_gauge>,
+         std::uint32_t number);
     ~pipe();
     pipe(const pipe&) = delete;
     pipe& operator=(const pipe&) = delete;
@@ -118,7 +120,7 @@ class pipe {
     std::unique_ptr<slab> last_words_; // made beforehand: a fault must get out without memory
     slab* filling_ = nullptr;
     std::uint32_t serial_ = 0;
-    std::uint32_t target_rows_ = 0; // small at rest, chunk_rows under load
+    std::uint32_t target_rows_ = 0;        // small at rest, chunk_rows under load
     std::vector<kafka::arrival> arrivals_; // taken from the queue
     std::size_t at_ = 0;                   // the next of them to handle
     std::vector<bytes> values_;            // of the arrivals

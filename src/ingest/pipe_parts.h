@@ -41,10 +41,10 @@ struct pipe::stretch {
     bool done = false;
     bool dead = false;
     bool behind = true;
-    fault_kind told{};      // the failure told last...
-    bool failing = false;   // ... and nothing came since
+    fault_kind told{};                   // the failure told last...
+    bool failing = false;                // ... and nothing came since
     std::unique_ptr<kept_record> parked; // waits for its schema, at next; null: does not wait
-    std::uint32_t serial = 0; // of the chunk that holds its advance
+    std::uint32_t serial = 0;            // of the chunk that holds its advance
     std::uint32_t advance_at = 0;
 };
 

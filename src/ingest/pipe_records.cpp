@@ -92,7 +92,7 @@ bool pipe::decode(stretch& s, std::size_t i, const kafka::arrival& a)
                      .partition = s.partition,
                      .offset = a.offset,
                      .timestamp_ms = a.timestamp_ms,
-                     .time_type = a.timestamp_ms < 0 ? decode::timestamp_type::none
+                     .time_type = a.timestamp_ms < 0  ? decode::timestamp_type::none
                                   : a.log_append_time ? decode::timestamp_type::append
                                                       : decode::timestamp_type::create,
                      .leader_epoch = a.leader_epoch,
@@ -168,8 +168,8 @@ void pipe::look_at_parked()
         }
         s.parked.reset();
         --parked_;
-        auto started = queue_->start(slot, spec_->topics[s.topic.value], s.partition,
-                                     message_offset(s.next));
+        auto started =
+            queue_->start(slot, spec_->topics[s.topic.value], s.partition, message_offset(s.next));
         if (!started) {
             s.dead = true;
             mark_behind(s, false);
@@ -266,8 +266,8 @@ void pipe::tell_settled()
 advance& pipe::advance_of(stretch& s)
 {
     if (s.serial != serial_) {
-        filling_->advances.push_back({s.topic, s.partition, message_offset(s.next),
-                                      message_offset(s.next)});
+        filling_->advances.push_back(
+            {s.topic, s.partition, message_offset(s.next), message_offset(s.next)});
         s.advance_at = static_cast<std::uint32_t>(filling_->advances.size() - 1);
         s.serial = serial_;
     }

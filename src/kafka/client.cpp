@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t log_lines = 256;
 // Beyond the 30 s in which librdkafka does not repeat itself.
 constexpr std::chrono::seconds too_large_holds{45};
-}
+} // namespace
 
 result<std::shared_ptr<client>> client::make(const settings& given, bool brisk,
                                              const std::string& group)
@@ -32,8 +32,8 @@ result<std::shared_ptr<client>> client::make_producing(const settings& given, li
     return start(given, conf.value().release(), RD_KAFKA_PRODUCER, std::move(deliveries));
 }
 
-result<std::shared_ptr<client>> client::start(const settings& given, rd_kafka_conf_s* taken, int type,
-                                              listener deliveries)
+result<std::shared_ptr<client>> client::start(const settings& given, rd_kafka_conf_s* taken,
+                                              int type, listener deliveries)
 {
     conf_ptr conf(taken);
     rd_kafka_conf_set_events(conf.get(), RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS |
@@ -55,8 +55,8 @@ result<std::shared_ptr<client>> client::start(const settings& given, rd_kafka_co
     char words[512] = "";
     {
         signals_blocked blocked; // its threads inherit the mask
-        made->handle_ = rd_kafka_new(static_cast<rd_kafka_type_t>(type), conf.get(), words,
-                                     sizeof words);
+        made->handle_ =
+            rd_kafka_new(static_cast<rd_kafka_type_t>(type), conf.get(), words, sizeof words);
     }
     if (made->handle_ == nullptr)
         return fault{.kind = fault_kind::refused_option,
@@ -87,7 +87,8 @@ void client::serve()
     while (event_ptr event{rd_kafka_queue_poll(events_, 0)}) {
         switch (rd_kafka_event_type(event.get())) {
         case RD_KAFKA_EVENT_ERROR:
-            heard_error(rd_kafka_event_error(event.get()), rd_kafka_event_error_string(event.get()));
+            heard_error(rd_kafka_event_error(event.get()),
+                        rd_kafka_event_error_string(event.get()));
             break;
         case RD_KAFKA_EVENT_STATS: {
             std::string text = rd_kafka_event_stats(event.get());

@@ -55,10 +55,9 @@ constexpr pair producing_defaults[] = {
 
 // What the promises rest on.
 constexpr pair fixed[] = {
-    {"enable.auto.commit", "false"},      {"enable.auto.offset.store", "false"},
-    {"enable.partition.eof", "true"},
-    {"log.queue", "true"},                {"log.thread.name", "false"},
-    {"enable.random.seed", "false"},
+    {"enable.auto.commit", "false"},  {"enable.auto.offset.store", "false"},
+    {"enable.partition.eof", "true"}, {"log.queue", "true"},
+    {"log.thread.name", "false"},     {"enable.random.seed", "false"},
 };
 constexpr pair fixed_of_topic[] = {
     {"auto.offset.reset", "error"},
@@ -119,8 +118,8 @@ result<conf_ptr> make_conf(const settings& given, bool brisk, const std::string&
         if (rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) != RD_KAFKA_CONF_OK)
             return refusal(p.name, words);
     for (const pair& p : brisk_defaults)
-        if (brisk && rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) !=
-                         RD_KAFKA_CONF_OK)
+        if (brisk &&
+            rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) != RD_KAFKA_CONF_OK)
             return refusal(p.name, words);
     // Known from 2.2 on; before, the waker does its work (kafka/waker.h).
     (void)rd_kafka_conf_set(conf.get(), "fetch.queue.backoff.ms", "10", words, sizeof words);
@@ -142,8 +141,8 @@ result<conf_ptr> make_conf(const settings& given, bool brisk, const std::string&
         if (rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) != RD_KAFKA_CONF_OK)
             return refusal(p.name, words);
     for (const pair& p : fixed_of_groups)
-        if (!group.empty() && rd_kafka_conf_set(conf.get(), p.name, p.value, words,
-                                                sizeof words) != RD_KAFKA_CONF_OK)
+        if (!group.empty() &&
+            rd_kafka_conf_set(conf.get(), p.name, p.value, words, sizeof words) != RD_KAFKA_CONF_OK)
             return refusal(p.name, words);
 
     // Without it librdkafka takes GSSAPI, which runs kinit with the server's own tickets.

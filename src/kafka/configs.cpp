@@ -47,8 +47,7 @@ result<std::vector<bool>> find_append_time(client& c, const std::vector<std::str
     event_ptr event;
     while (!event && !p.over())
         event.reset(rd_kafka_queue_poll(queue.get(), p.rest(100)));
-    const auto* told =
-        event ? rd_kafka_event_DescribeConfigs_result(event.get()) : nullptr;
+    const auto* told = event ? rd_kafka_event_DescribeConfigs_result(event.get()) : nullptr;
     if (told == nullptr)
         return answer;
     std::size_t count = 0;

@@ -51,8 +51,8 @@ struct control::state : std::enable_shared_from_this<control::state> {
     using entry = std::shared_ptr<question>;
     std::mutex mutex; // guards the rest
     std::condition_variable more;
-    std::deque<entry> waiting;  // for an asker
-    std::list<entry> pending;   // not past their deadlines: waiting or running
+    std::deque<entry> waiting; // for an asker
+    std::list<entry> pending;  // not past their deadlines: waiting or running
     int askers = 0;
     int idle = 0;
     bool probing = false;
@@ -190,8 +190,8 @@ void control::state::answer()
     while (!halted.load()) {
         if (waiting.empty()) {
             ++idle;
-            bool woken = more.wait_for(lock, asker_idle,
-                                       [&] { return halted.load() || !waiting.empty(); });
+            bool woken =
+                more.wait_for(lock, asker_idle, [&] { return halted.load() || !waiting.empty(); });
             --idle;
             if (!woken)
                 break;

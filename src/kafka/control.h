@@ -51,7 +51,7 @@ class control {
         clock::time_point deadline;
         // Answers by itself; false: another thread will, or give_up when the time is over.
         std::function<bool(client&, patience&)> run;
-        std::function<void(fault)> give_up;          // answers in its stead; may come after run
+        std::function<void(fault)> give_up; // answers in its stead; may come after run
     };
 
     // Throws std::bad_alloc, std::system_error where no thread can be had.

@@ -82,8 +82,9 @@ void judge_answer(fault& f, const std::string& address, std::string_view words)
     if (size > 0 && size < 800'000'000 && size >> 16 != 0x1503) {
         f.kind = fault_kind::too_large;
         f.message = "a record of Kafka at \"" + address + "\" is larger than what may be received";
-        f.hint = "Raise option \"receive_message_max_bytes\" of the server beyond the record's size, or "
-                 "that of the producer's batch it stands in.";
+        f.hint =
+            "Raise option \"receive_message_max_bytes\" of the server beyond the record's size, or "
+            "that of the producer's batch it stands in.";
         return;
     }
     f.kind = fault_kind::protocol;
@@ -104,9 +105,10 @@ fault make_fault(rd_kafka_resp_err_t err, const std::string& address, std::strin
         f.hint = "Check the server option \"bootstrap_servers\", and that the broker is running.";
         break;
     case fault_kind::authentication:
-        f.message = (err == RD_KAFKA_RESP_ERR__SSL ? "could not make a secure connection to Kafka at \""
-                                                   : "could not log in to Kafka at \"") +
-                    address + "\"";
+        f.message =
+            (err == RD_KAFKA_RESP_ERR__SSL ? "could not make a secure connection to Kafka at \""
+                                           : "could not log in to Kafka at \"") +
+            address + "\"";
         f.hint = "Check the server's options for security and the user mapping.";
         break;
     case fault_kind::authorization:

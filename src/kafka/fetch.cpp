@@ -75,7 +75,8 @@ result<done> fetch_queue::start(std::uint32_t slot, const std::string& topic, pa
     topic_ptr made(rd_kafka_topic_new(c.handle(), topic.c_str(), nullptr));
     if (!made)
         return make_topic_fault(rd_kafka_last_error(), c.address(), "", topic, number.value);
-    if (rd_kafka_consume_start_queue(made.get(), number.value, from.value, parts_->queue.get()) != 0)
+    if (rd_kafka_consume_start_queue(made.get(), number.value, from.value, parts_->queue.get()) !=
+        0)
         return make_topic_fault(rd_kafka_last_error(), c.address(), "", topic, number.value);
     parts_->slots[slot] = {std::move(made), topic, number.value};
     return done{};

@@ -21,7 +21,7 @@ namespace ke::kafka {
 struct arrival {
     enum class kind : std::uint8_t { record, end, failure, stray };
     kind what = kind::stray; // stray: of a partition that is not being fetched
-    std::uint32_t slot = 0; // as given to start()
+    std::uint32_t slot = 0;  // as given to start()
     message_offset offset;
     // of a record:
     std::int64_t timestamp_ms = -1;

@@ -113,8 +113,8 @@ result<done> store_group(client& c, const std::string& group,
     client& member = *own.value();
     partitions_ptr list(rd_kafka_topic_partition_list_new(static_cast<int>(of.size())));
     for (const auto& [at, offset] : of)
-        rd_kafka_topic_partition_list_add(list.get(), at.topic.c_str(), at.partition.value)->offset =
-            offset.value;
+        rd_kafka_topic_partition_list_add(list.get(), at.topic.c_str(), at.partition.value)
+            ->offset = offset.value;
 
     queue_ptr queue(rd_kafka_queue_new(member.handle()));
     rd_kafka_resp_err_t err =

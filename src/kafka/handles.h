@@ -23,9 +23,8 @@ using topic_conf_ptr =
 using topic_ptr = std::unique_ptr<rd_kafka_topic_t, destroyer<rd_kafka_topic_destroy>>;
 using queue_ptr = std::unique_ptr<rd_kafka_queue_t, destroyer<rd_kafka_queue_destroy>>;
 using event_ptr = std::unique_ptr<rd_kafka_event_t, destroyer<rd_kafka_event_destroy>>;
-using partitions_ptr =
-    std::unique_ptr<rd_kafka_topic_partition_list_t,
-                    destroyer<rd_kafka_topic_partition_list_destroy>>;
+using partitions_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t,
+                                       destroyer<rd_kafka_topic_partition_list_destroy>>;
 using metadata_ptr =
     std::unique_ptr<const rd_kafka_metadata_t, destroyer<rd_kafka_metadata_destroy>>;
 using options_ptr =

@@ -61,8 +61,8 @@ topic_layout layout_of(client& c, const rd_kafka_metadata_topic_t& found)
     std::sort(t.partitions.begin(), t.partitions.end(),
               [](const auto& a, const auto& b) { return a.partition < b.partition; });
     if (!t.error && t.partitions.empty())
-        t.error = make_topic_fault(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, c.address(), "",
-                                   t.topic, -1);
+        t.error =
+            make_topic_fault(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, c.address(), "", t.topic, -1);
     return t;
 }
 

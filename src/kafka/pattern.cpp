@@ -143,8 +143,7 @@ result<pattern> pattern::make(const std::string& text)
     if (weight_of(text) > most_weight)
         return refused(text, "Its repetitions, written out, are too long.");
     auto made = std::make_shared<compiled>();
-    const int error =
-        regcomp(&made->regex, ("^(" + text + ")$").c_str(), REG_EXTENDED | REG_NOSUB);
+    const int error = regcomp(&made->regex, ("^(" + text + ")$").c_str(), REG_EXTENDED | REG_NOSUB);
     if (error != 0) {
         char words[256] = "";
         regerror(error, &made->regex, words, sizeof words);

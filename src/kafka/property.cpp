@@ -77,7 +77,8 @@ std::vector<std::string> near_names(std::string_view name, std::span<const std::
     std::vector<std::pair<std::size_t, const std::string*>> found;
     for (const std::string& candidate : list) {
         std::size_t d = edits(name, candidate);
-        bool begins = name.size() >= 4 && (candidate.starts_with(name) || name.starts_with(candidate));
+        bool begins =
+            name.size() >= 4 && (candidate.starts_with(name) || name.starts_with(candidate));
         if (d <= std::max<std::size_t>(1, name.size() / 3) || begins)
             found.emplace_back(d, &candidate);
     }
@@ -110,7 +111,8 @@ result<done> check_value(const property_row& row, const std::string& value)
         return fault{.kind = fault_kind::unknown_option,
                      .message = "option \"" + as_option(name) +
                                 "\" is not known to this server's librdkafka",
-                     .detail = std::string("The library's version is ") + rd_kafka_version_str() + "."};
+                     .detail =
+                         std::string("The library's version is ") + rd_kafka_version_str() + "."};
     case RD_KAFKA_CONF_INVALID:
         break;
     }
@@ -119,7 +121,8 @@ result<done> check_value(const property_row& row, const std::string& value)
         return fault{.kind = fault_kind::refused_option,
                      .message = "invalid value for option \"" + as_option(name) + "\""};
     return fault{.kind = fault_kind::refused_option,
-                 .message = "invalid value for option \"" + as_option(name) + "\": \"" + value + "\"",
+                 .message =
+                     "invalid value for option \"" + as_option(name) + "\": \"" + value + "\"",
                  .detail = std::string(words) + "."};
 }
 

@@ -16,8 +16,8 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds every{20};
-constexpr std::chrono::seconds busy_for{2};     // after the last busy()
-constexpr std::chrono::seconds leaders_for{5};  // until leaders are looked up again
+constexpr std::chrono::seconds busy_for{2};    // after the last busy()
+constexpr std::chrono::seconds leaders_for{5}; // until leaders are looked up again
 constexpr int request_ms = 500;
 
 std::int64_t ticks()

@@ -132,9 +132,9 @@ inline bool owns_schema(Oid schema, Oid role)
 inline void check_rights(Query* query)
 {
 #if PG_VERSION_NUM >= 160000
-    (void) ExecCheckPermissions(query->rtable, query->rteperminfos, true);
+    (void)ExecCheckPermissions(query->rtable, query->rteperminfos, true);
 #else
-    (void) ExecCheckRTPerms(query->rtable, true);
+    (void)ExecCheckRTPerms(query->rtable, true);
 #endif
 }
 
@@ -235,7 +235,7 @@ inline void flatten_groups(Query* query)
     query->hasGroupRTE = false;
     query->rtable = list_delete_last(query->rtable);
 #else
-    (void) query;
+    (void)query;
 #endif
 }
 
@@ -247,7 +247,7 @@ inline void mark_selected(Query* query, RangeTblEntry* entry, AttrNumber column)
     RTEPermissionInfo* rights = getRTEPermissionInfo(query->rteperminfos, entry);
     rights->selectedCols = bms_add_member(rights->selectedCols, bit);
 #else
-    (void) query;
+    (void)query;
     entry->selectedCols = bms_add_member(entry->selectedCols, bit);
 #endif
 }
@@ -256,7 +256,7 @@ inline void mark_selected(Query* query, RangeTblEntry* entry, AttrNumber column)
 inline void read_from(Query* query, Relation relation)
 {
     ParseState* state = make_parsestate(nullptr);
-    (void) addRangeTableEntryForRelation(state, relation, AccessShareLock, nullptr, true, true);
+    (void)addRangeTableEntryForRelation(state, relation, AccessShareLock, nullptr, true, true);
     query->rtable = state->p_rtable;
 #if PG_VERSION_NUM >= 160000
     query->rteperminfos = state->p_rteperminfos;
@@ -283,9 +283,10 @@ inline ObjectAddress create_procedure(const char* name, Oid schema, Oid owner, c
                                       Node* body)
 {
     const Datum none = PointerGetDatum(nullptr);
-    return ProcedureCreate(name, schema, false, false, VOIDOID, owner, SQLlanguageId, InvalidOid, text,
-                           nullptr, body, PROKIND_PROCEDURE, false, false, false, PROVOLATILE_VOLATILE,
-                           PROPARALLEL_UNSAFE, buildoidvector(nullptr, 0), none, none, none, NIL, none,
+    return ProcedureCreate(name, schema, false, false, VOIDOID, owner, SQLlanguageId, InvalidOid,
+                           text, nullptr, body, PROKIND_PROCEDURE, false, false, false,
+                           PROVOLATILE_VOLATILE, PROPARALLEL_UNSAFE, buildoidvector(nullptr, 0),
+                           none, none, none, NIL, none,
 #if PG_VERSION_NUM >= 180000
                            NIL,
 #endif

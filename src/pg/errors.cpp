@@ -49,7 +49,8 @@ const fault_row& row_of(fault_kind kind)
 
 plain_fault to_plain(const fault& f)
 {
-    return {f.kind, pstrdup(f.message.c_str()), f.detail.empty() ? nullptr : pstrdup(f.detail.c_str()),
+    return {f.kind, pstrdup(f.message.c_str()),
+            f.detail.empty() ? nullptr : pstrdup(f.detail.c_str()),
             f.hint.empty() ? nullptr : pstrdup(f.hint.c_str())};
 }
 
@@ -71,10 +72,9 @@ bool is_transient(fault_kind kind)
 
 void raise(const plain_fault& f, bool hide_statement)
 {
-    ereport(ERROR,
-            (errcode(sqlstate_of(f.kind)), errmsg("%s", f.message),
-             f.detail ? errdetail("%s", f.detail) : 0, f.hint ? errhint("%s", f.hint) : 0,
-             errhidestmt(hide_statement), errhidecontext(hide_statement)));
+    ereport(ERROR, (errcode(sqlstate_of(f.kind)), errmsg("%s", f.message),
+                    f.detail ? errdetail("%s", f.detail) : 0, f.hint ? errhint("%s", f.hint) : 0,
+                    errhidestmt(hide_statement), errhidecontext(hide_statement)));
     pg_unreachable();
 }
 

@@ -31,7 +31,8 @@ const integer_setting integers[] = {
     {"kafka.workers", &settings::workers, 4, 1, 1024, PGC_SIGHUP, 0,
      "Most background workers that read Kafka in one database."},
     {"kafka.lanes", &settings::lanes, 1, 1, 16, PGC_SIGHUP, 0,
-     "Threads of a worker that share the partitions of a topic, each with a connection of its own."},
+     "Threads of a worker that share the partitions of a topic, each with a connection of its "
+     "own."},
 };
 
 int refresh_gap; // the enumeration behind accept_refresh_gap
@@ -47,8 +48,8 @@ void init_settings()
                                 s.context, s.flags, nullptr, nullptr, nullptr);
     DefineCustomEnumVariable(
         "kafka.refresh_gap",
-        "Whether REFRESH goes on where the topic does not hold all that the view was made of.", nullptr,
-        &refresh_gap, false, refresh_gaps, PGC_USERSET, 0, nullptr,
+        "Whether REFRESH goes on where the topic does not hold all that the view was made of.",
+        nullptr, &refresh_gap, false, refresh_gaps, PGC_USERSET, 0, nullptr,
         [](int value, void*) { settings::accept_refresh_gap = value; }, nullptr);
     MarkGUCPrefixReserved("kafka");
 }

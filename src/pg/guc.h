@@ -4,8 +4,8 @@
 
 namespace ke::pg::settings {
 
-extern int workers; // kafka.workers
-extern int lanes;   // kafka.lanes
+extern int workers;             // kafka.workers
+extern int lanes;               // kafka.lanes
 extern bool accept_refresh_gap; // kafka.refresh_gap
 
 } // namespace ke::pg::settings

@@ -27,7 +27,8 @@ bool wait_until(doorbell& bell, std::chrono::milliseconds timeout, F ready)
             return true;
         }
         auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-                        until - std::chrono::steady_clock::now()).count();
+                        until - std::chrono::steady_clock::now())
+                        .count();
         if (left < 0) {
             bell.wake();
             return false;

@@ -56,7 +56,8 @@ result<schema_answer> read_schema(const std::string& body)
         for (dom::element e : references) {
             dom::object r;
             if (!e.get_object().get(r))
-                a.references.push_back({text(r, "name"), text(r, "subject"), number(r, "version", -1)});
+                a.references.push_back(
+                    {text(r, "name"), text(r, "subject"), number(r, "version", -1)});
         }
     return a;
 }

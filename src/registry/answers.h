@@ -24,8 +24,8 @@ struct schema_answer {
 result<schema_answer> read_schema(const std::string& body);
 
 struct error_answer {
-    std::int64_t code = 0;  // 0: none given
-    std::string message;    // at most a line; empty: none given
+    std::int64_t code = 0; // 0: none given
+    std::string message;   // at most a line; empty: none given
 };
 error_answer read_error(const std::string& body);
 

@@ -18,7 +18,7 @@ constexpr auto newest_holds = std::chrono::seconds(60); // the newest version of
 constexpr auto idle = std::chrono::seconds(3);          // then the thread leaves
 constexpr auto first_pause = milliseconds(100), most_pause = milliseconds(10000);
 constexpr auto first_rest = milliseconds(10000), most_rest = milliseconds(300000);
-constexpr int tries_before_trouble = 3;   // a hiccup is not told
+constexpr int tries_before_trouble = 3;    // a hiccup is not told
 constexpr std::size_t most_missing = 1000; // remembered
 constexpr std::size_t most_waiting = 64;
 
@@ -122,7 +122,8 @@ lookup client::find(const schema_key& key, const std::weak_ptr<listener>& who)
     }
     if (e.wanted && !halted_.load()) {
         if (!running_)
-            running_ = start_detached("kafka registry", [self = shared_from_this()] { self->run(); });
+            running_ =
+                start_detached("kafka registry", [self = shared_from_this()] { self->run(); });
         wake_.notify_all();
     }
     return {e.at, e.what, e.why, e.at == lookup::state::coming ? e.trouble : nullptr};
@@ -136,8 +137,9 @@ void client::drop_missing()
     });
     if (static_cast<std::size_t>(missing) < most_missing)
         return;
-    std::erase_if(entries_,
-                  [](const auto& p) { return p.second.at == lookup::state::missing && !p.second.wanted; });
+    std::erase_if(entries_, [](const auto& p) {
+        return p.second.at == lookup::state::missing && !p.second.wanted;
+    });
 }
 
 // ------------------------------------------------------------------ client's thread
@@ -211,7 +213,8 @@ void client::settle(entry& e, result<reply> answer, std::vector<std::weak_ptr<li
 {
     const auto now = clock::now();
     ++e.tries;
-    const auto pause = std::min<milliseconds>(first_pause * (1 << std::min(e.tries - 1, 10)), most_pause);
+    const auto pause =
+        std::min<milliseconds>(first_pause * (1 << std::min(e.tries - 1, 10)), most_pause);
     if (answer && answer.value().what) {
         e.at = lookup::state::found;
         e.what = answer.value().what;
@@ -221,8 +224,8 @@ void client::settle(entry& e, result<reply> answer, std::vector<std::weak_ptr<li
         patience_ = of_.timeout_ms;
     } else if (answer) {
         // A first answer while an older one holds, or was missing before, is believed at once.
-        const bool patient = e.at == lookup::state::coming &&
-                             now - e.first_asked < milliseconds(patience_);
+        const bool patient =
+            e.at == lookup::state::coming && now - e.first_asked < milliseconds(patience_);
         if (patient) {
             e.next = now + std::min<milliseconds>(pause, milliseconds(1000));
             return;

@@ -46,8 +46,8 @@ class listener {
 struct lookup {
     enum class state : std::uint8_t { found, coming, missing };
     state at = state::coming;
-    std::shared_ptr<const schema> what; // found
-    std::string why;                    // missing: a sentence
+    std::shared_ptr<const schema> what;   // found
+    std::string why;                      // missing: a sentence
     std::shared_ptr<const fault> trouble; // coming: what has been in the way; null: nothing yet
 };
 

@@ -10,7 +10,7 @@ namespace ke::registry {
 
 namespace {
 
-constexpr int most_depth = 32;          // of references
+constexpr int most_depth = 32; // of references
 constexpr std::size_t most_needs = 1000;
 
 std::string path_of(const schema_key& key)
@@ -125,7 +125,8 @@ bool client::add_needs(http& line, schema& to, const std::vector<reference>& ref
         }
         std::string none;
         const std::string version = r.version < 0 ? "latest" : std::to_string(r.version);
-        auto body = ask(line, "/subjects/" + http::escape(r.subject) + "/versions/" + version, none);
+        auto body =
+            ask(line, "/subjects/" + http::escape(r.subject) + "/versions/" + version, none);
         if (!body) {
             bad = std::move(body.error());
             return false;

@@ -17,7 +17,10 @@ struct schema_key {
 
     static schema_key of_id(std::int64_t n) { return {kind::id, n, {}}; }
     static schema_key of_guid(std::string guid) { return {kind::guid, 0, std::move(guid)}; }
-    static schema_key latest_of(std::string subject) { return {kind::latest, 0, std::move(subject)}; }
+    static schema_key latest_of(std::string subject)
+    {
+        return {kind::latest, 0, std::move(subject)};
+    }
 
     auto operator<=>(const schema_key&) const = default;
     std::string text() const; // "schema 7", for messages

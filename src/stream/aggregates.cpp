@@ -48,7 +48,7 @@ struct spread_row {
 
 // By n, sum and sum of squares, exactly, for integers and numerics.
 const spread_row spread_table[] = {
-    {"var_pop", false, false}, {"var_samp", true, false},   {"variance", true, false},
+    {"var_pop", false, false},   {"var_samp", true, false},   {"variance", true, false},
     {"stddev_pop", false, true}, {"stddev_samp", true, true}, {"stddev", true, true},
 };
 
@@ -87,7 +87,8 @@ keeping keeping_of(const Aggref* a)
         return keeping::direct;
     const char* name = builtin_name(a->aggfnoid);
     // Parts evaluate their argument once each: a volatile one must be seen once.
-    if (list_length(a->aggargtypes) != 1 || contain_volatile_functions(reinterpret_cast<Node*>(a->args)))
+    if (list_length(a->aggargtypes) != 1 ||
+        contain_volatile_functions(reinterpret_cast<Node*>(a->args)))
         return keeping::state;
     Oid type = linitial_oid(a->aggargtypes);
     if (strcmp(name, "avg") == 0 &&
@@ -116,8 +117,9 @@ void check_form(const Aggref* a)
     if (a->aggkind != AGGKIND_NORMAL)
         refuse("an ordered-set aggregate", a, rows_hint);
     if (a->aggdistinct != NIL)
-        refuse("DISTINCT inside an aggregate", a,
-               "Group by the argument in a continuous view, and count its rows in an ordinary view.");
+        refuse(
+            "DISTINCT inside an aggregate", a,
+            "Group by the argument in a continuous view, and count its rows in an ordinary view.");
     if (a->aggorder != NIL)
         refuse("ORDER BY inside an aggregate", a, rows_hint);
 }
@@ -180,7 +182,8 @@ Expr* square(Expr* e)
     ParseState* state = make_parsestate(nullptr);
     List* name = list_make2(makeString(pstrdup("pg_catalog")), makeString(pstrdup("*")));
     Node* left = reinterpret_cast<Node*>(e);
-    Expr* product = make_op(state, name, left, static_cast<Node*>(copyObjectImpl(left)), nullptr, -1);
+    Expr* product =
+        make_op(state, name, left, static_cast<Node*>(copyObjectImpl(left)), nullptr, -1);
     free_parsestate(state);
     return product;
 }
@@ -219,7 +222,8 @@ Aggref* state_part(const Aggref* a)
     part->args = lcons(makeTargetEntry(aggregate_name(a->aggfnoid), 1, nullptr, false), part->args);
     ListCell* lc;
     foreach (lc, part->args)
-        lfirst_node(TargetEntry, lc)->resno = static_cast<AttrNumber>(foreach_current_index(lc) + 1);
+        lfirst_node(TargetEntry, lc)->resno =
+            static_cast<AttrNumber>(foreach_current_index(lc) + 1);
     return part;
 }
 

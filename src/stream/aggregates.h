@@ -16,19 +16,19 @@ namespace ke::stream {
 
 // What a stored column becomes when a batch brings another value.
 enum class merge : std::uint8_t {
-    key,     // the group's: never changes
-    newest,  // depends on the key (a column of a joined table): as the last batch saw it
+    key,    // the group's: never changes
+    newest, // depends on the key (a column of a joined table): as the last batch saw it
     add,
     least,
     greatest,
-    both,    // AND
-    either,  // OR
+    both,   // AND
+    either, // OR
     bits_and,
     bits_or,
     bits_xor,
     intersect,
-    any,     // the first one that is not null
-    state,   // kafka.combine
+    any,   // the first one that is not null
+    state, // kafka.combine
 };
 
 // Aggrefs to compute over a batch in place of this one; raises where it cannot be kept, with what to

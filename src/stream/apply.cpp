@@ -246,9 +246,8 @@ verdict transact(std::vector<share*>& shares, bool careful)
     bool synchronous = std::any_of(shares.begin(), shares.end(), [](const share* s) {
         return s->view->is.options.synchronous_commit;
     });
-    std::sort(shares.begin(), shares.end(), [](const share* a, const share* b) {
-        return a->view->is.view < b->view->is.view;
-    });
+    std::sort(shares.begin(), shares.end(),
+              [](const share* a, const share* b) { return a->view->is.view < b->view->is.view; });
     try {
         const auto began = steady::now();
         const std::uint64_t wal_before = pgWalUsage.wal_bytes;

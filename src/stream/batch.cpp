@@ -338,9 +338,8 @@ void worker::finish(feed_state& f, std::vector<share>& shares)
     }
     f.last_commit = steady::now();
     bool keep = !stored && !waiting.empty() &&
-                std::none_of(shares.begin(), shares.end(), [&](const share& s) {
-                    return s.feed == &f && s.end == fate::stale;
-                });
+                std::none_of(shares.begin(), shares.end(),
+                             [&](const share& s) { return s.feed == &f && s.end == fate::stale; });
     if (keep) {
         f.held_until = again;
         for (served_view* v : waiting)

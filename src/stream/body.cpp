@@ -29,8 +29,8 @@ namespace {
 
 [[noreturn]] void refuse(const char* what, const char* hint)
 {
-    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                    errmsg("a stream cannot run %s", what), errhint("%s", hint)));
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("a stream cannot run %s", what),
+                    errhint("%s", hint)));
     pg_unreachable();
 }
 
@@ -50,8 +50,9 @@ void judge_dml(Query* q, Oid topic_table)
     if (q->commandType == CMD_UTILITY)
         refuse("utility statements", dml_hint);
     if (q->commandType == CMD_SELECT)
-        refuse("a query alone", "Rows that nobody stores are lost: make it an INSERT ... SELECT, or a "
-                                "continuous view.");
+        refuse("a query alone",
+               "Rows that nobody stores are lost: make it an INSERT ... SELECT, or a "
+               "continuous view.");
     if (q->returningList != NIL)
         refuse("RETURNING", "Nobody is there to take the rows.");
     bool reads = false;
@@ -85,16 +86,16 @@ void judge_call(const CallStmt* call)
 int qualify_names()
 {
     const int level = NewGUCNestLevel();
-    (void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-                             GUC_ACTION_SAVE, true, 0, false);
+    (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+                            GUC_ACTION_SAVE, true, 0, false);
     return level;
 }
 
 char* text_of_call(const CallStmt* call)
 {
     const int level = qualify_names();
-    char* text = psprintf("CALL %s", deparse_expression(reinterpret_cast<Node*>(call->funcexpr), NIL,
-                                                        false, false));
+    char* text = psprintf(
+        "CALL %s", deparse_expression(reinterpret_cast<Node*>(call->funcexpr), NIL, false, false));
     AtEOXact_GUC(false, level);
     return text;
 }
@@ -132,7 +133,8 @@ List* judge_statements(const char* text, Oid topic_table)
         ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("a stream needs a statement"),
                         errhint("%s", dml_hint)));
     if (calls && calls != list_length(queries))
-        refuse("CALL beside other statements", "Put the other statements into the procedure as well.");
+        refuse("CALL beside other statements",
+               "Put the other statements into the procedure as well.");
     return queries;
 }
 
@@ -143,9 +145,8 @@ ObjectAddress make_body(const char* name, List* queries, Oid owner)
     // Kept as a function's body is: a list with one list of queries.
     Node* body = calls ? nullptr : reinterpret_cast<Node*>(list_make1(queries));
     // The validator would look the text's names up, which is done.
-    const ObjectAddress made =
-        pg::create_procedure(name, get_namespace_oid("kafka", false), owner,
-                             calls ? text_of_calls(queries) : "", body);
+    const ObjectAddress made = pg::create_procedure(name, get_namespace_oid("kafka", false), owner,
+                                                    calls ? text_of_calls(queries) : "", body);
     ListCell* lc;
     if (calls)
         foreach (lc, queries)
@@ -183,7 +184,7 @@ char* text_of_body(const char* name)
                         errdetail("There is no procedure kafka.%s.", quote_identifier(name))));
     HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(oid));
     bool no_body;
-    (void) SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosqlbody, &no_body);
+    (void)SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosqlbody, &no_body);
     bool null;
     char* body = TextDatumGetCString(SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &null));
     ReleaseSysCache(tuple);

@@ -46,8 +46,9 @@ void follow_changes(request* r, const Query* q, Oid topic_table)
                 (errcode(ERRCODE_UNDEFINED_COLUMN),
                  errmsg("topic table \"%s\" does not tell which changes delete",
                         get_rel_name(topic_table)),
-                 errdetail("A view with \"kafka.key\" on a topic of format debezium follows the source's "
-                           "deletes by the column _op."),
+                 errdetail(
+                     "A view with \"kafka.key\" on a topic of format debezium follows the source's "
+                     "deletes by the column _op."),
                  errhint("ALTER FOREIGN TABLE %s ADD COLUMN _op text, or give kafka.delete_when "
                          "('false': nothing deletes).",
                          quote_identifier(get_rel_name(topic_table)))));
@@ -86,7 +87,7 @@ bool look(Node* node, void* context);
 void look_from(Node* node, const level* at, search* s)
 {
     search inner{at, s->topic_table, s->found};
-    (void) look(node, &inner);
+    (void)look(node, &inner);
     s->found = inner.found;
 }
 
@@ -105,7 +106,8 @@ void look_at_output(Query* query, const level* around, AttrNumber number, search
 {
     const level inside{query, around};
     if (number > 0 && number <= list_length(query->targetList))
-        look_from(reinterpret_cast<Node*>(list_nth_node(TargetEntry, query->targetList, number - 1)->expr),
+        look_from(reinterpret_cast<Node*>(
+                      list_nth_node(TargetEntry, query->targetList, number - 1)->expr),
                   &inside, s);
 }
 
@@ -158,7 +160,7 @@ bool look(Node* node, void* context)
     const level inside{castNode(Query, node), s->at};
     const level* outside = s->at;
     s->at = &inside;
-    (void) pg::walk_query(castNode(Query, node), look, context, 0);
+    (void)pg::walk_query(castNode(Query, node), look, context, 0);
     s->at = outside;
     return false;
 }

@@ -49,7 +49,8 @@ handled_view look_up(Oid view, bool lock)
     const char* sql =
         "SELECT q.oid, r.topic_table::oid, q.relowner, r.state, coalesce(r.options->>'group_id',"
         " current_database() || '.' || n.nspname || '.' || v.relname)"
-        " FROM kafka.registry r JOIN pg_class q ON q.oid = r.query JOIN pg_class v ON v.oid = r.view"
+        " FROM kafka.registry r JOIN pg_class q ON q.oid = r.query JOIN pg_class v ON v.oid = "
+        "r.view"
         " JOIN pg_namespace n ON n.oid = v.relnamespace WHERE r.view = $1";
     bool found = run(lock ? psprintf("%s FOR UPDATE OF r", sql) : sql, a) == 1;
     handled_view h{};
@@ -89,7 +90,8 @@ void set_state(Oid view, const char* state, const char* reason)
     a.add_text(reason);
     spi_stretch spi;
     spi.begin();
-    run("UPDATE kafka.registry SET state = $2, reason = $3, since = clock_timestamp() WHERE view = $1",
+    run("UPDATE kafka.registry SET state = $2, reason = $3, since = clock_timestamp() WHERE view = "
+        "$1",
         a);
     spi.end();
     notify_at_commit();
@@ -138,9 +140,10 @@ void seek(Oid view, const char* to)
     spi.end();
     log_state(view, h.state, psprintf("seek to %s", to));
     notify_at_commit();
-    ereport(NOTICE, (errmsg("rows already stored in \"%s\" stay", get_rel_name(view)),
-                     errdetail("Records that are read again are stored again; those skipped are not "
-                               "stored.")));
+    ereport(NOTICE,
+            (errmsg("rows already stored in \"%s\" stay", get_rel_name(view)),
+             errdetail("Records that are read again are stored again; those skipped are not "
+                       "stored.")));
 }
 
 // ------------------------------------------------------------------ create_view
@@ -161,13 +164,13 @@ List* definitions_of(Jsonb* options)
     std::uint64_t n = run("SELECT key, value FROM jsonb_each_text($1) WHERE value IS NOT NULL", a);
     MemoryContext inner = MemoryContextSwitchTo(outer);
     char* space = pstrdup("kafka");
-    List* list = list_make1(
-        makeDefElemExtended(space, pstrdup("continuous"), nullptr, DEFELEM_UNSPEC, -1));
+    List* list =
+        list_make1(makeDefElemExtended(space, pstrdup("continuous"), nullptr, DEFELEM_UNSPEC, -1));
     for (std::uint64_t i = 0; i < n; i++)
-        list = lappend(list, makeDefElemExtended(
-                                 space, pstrdup(field(i, 1)),
-                                 reinterpret_cast<Node*>(makeString(pstrdup(field(i, 2)))),
-                                 DEFELEM_UNSPEC, -1));
+        list = lappend(
+            list, makeDefElemExtended(space, pstrdup(field(i, 1)),
+                                      reinterpret_cast<Node*>(makeString(pstrdup(field(i, 2)))),
+                                      DEFELEM_UNSPEC, -1));
     MemoryContextSwitchTo(inner);
     spi.end();
     return list;

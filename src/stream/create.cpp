@@ -42,7 +42,7 @@ void keep_option(request* r, DefElem* d, const char* value)
         r->into = value;
     else if (strcmp(d->defname, "paused") == 0) {
         bool on = false;
-        (void) parse_bool(value, &on);
+        (void)parse_bool(value, &on);
         r->paused = on ? "created with kafka.paused" : nullptr;
     } else {
         if (strcmp(d->defname, "group_id") == 0)
@@ -82,19 +82,20 @@ request take_options(List** definitions)
         const char* value = d->arg ? defGetString(d) : "true";
         check_view_option(d->defname, value);
         if (strcmp(d->defname, "continuous") == 0)
-            (void) parse_bool(value, &continuous);
+            (void)parse_bool(value, &continuous);
         else {
             keep_option(&r, d, value);
             ours = true;
         }
     }
     if (!continuous)
-        ereport(ERROR,
-                (errcode(ERRCODE_SYNTAX_ERROR),
-                 errmsg("%s", ours ? "options of a continuous view need \"kafka.continuous\""
-                                   : "option \"kafka.continuous\" must be true"),
-                 errhint("Write WITH (kafka.continuous, ...), or leave out every kafka option for an "
-                         "ordinary materialized view.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_SYNTAX_ERROR),
+             errmsg("%s", ours ? "options of a continuous view need \"kafka.continuous\""
+                               : "option \"kafka.continuous\" must be true"),
+             errhint("Write WITH (kafka.continuous, ...), or leave out every kafka option for an "
+                     "ordinary materialized view.")));
     *definitions = rest;
     return r;
 }
@@ -117,7 +118,7 @@ bool check_rights_of(Node* node, void*)
 
 void check_rights_everywhere(Query* query)
 {
-    (void) check_rights_of(reinterpret_cast<Node*>(query), nullptr);
+    (void)check_rights_of(reinterpret_cast<Node*>(query), nullptr);
 }
 
 void check_server_right(Oid topic_table)
@@ -184,14 +185,18 @@ void register_view(const made_view& v, const request& r, const start_positions& 
     a.add_text(start.cluster_id);
     a.add(INT2ARRAYOID, number_array(v.attributes, v.columns));
     a.add_oid(MyDatabaseId);
-    a.add(NAMEOID, v.body ? DirectFunctionCall1(namein, CStringGetDatum(v.body)) : Datum(0), !v.body);
+    a.add(NAMEOID, v.body ? DirectFunctionCall1(namein, CStringGetDatum(v.body)) : Datum(0),
+          !v.body);
     spi_stretch spi;
     spi.begin();
-    run("INSERT INTO kafka.registry (view, query, topic_table, target, state, reason, start, options,"
+    run("INSERT INTO kafka.registry (view, query, topic_table, target, state, reason, start, "
+        "options,"
         " settings, cluster_id, target_columns, database, body, target_names)"
         " SELECT $1, $2, $3, $4, $5, $6, $7, jsonb_object($8, $9), jsonb_object_agg(s,"
-        " current_setting(s)), $10, $11, $12, $13, ARRAY(SELECT a.attname FROM unnest($11) WITH ORDINALITY"
-        " u (attnum, n) JOIN pg_attribute a ON a.attrelid = $4 AND a.attnum = u.attnum ORDER BY u.n)"
+        " current_setting(s)), $10, $11, $12, $13, ARRAY(SELECT a.attname FROM unnest($11) WITH "
+        "ORDINALITY"
+        " u (attnum, n) JOIN pg_attribute a ON a.attrelid = $4 AND a.attnum = u.attnum ORDER BY "
+        "u.n)"
         " FROM unnest('{TimeZone,DateStyle,IntervalStyle}'::text[]) s",
         a);
     spi.end();
@@ -237,7 +242,7 @@ void fill_defaults(request* r, Oid topic_table, RangeVar* name)
 bool exists_already(RangeVar* rel, bool if_not_exists)
 {
     Oid existing = InvalidOid;
-    (void) RangeVarGetAndCheckCreationNamespace(rel, NoLock, &existing);
+    (void)RangeVarGetAndCheckCreationNamespace(rel, NoLock, &existing);
     if (rel->relpersistence == RELPERSISTENCE_TEMP)
         ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
                         errmsg("a continuous view cannot be temporary"),
@@ -285,23 +290,24 @@ List* target_names(const made_view& v, const judged& j, List* names)
     foreach (name, names)
         foreach (column, j.stored)
             if (strcmp(lfirst_node(ColumnDef, column)->colname, strVal(lfirst(name))) == 0)
-                found = lappend(found, makeString(get_attname(
-                                           v.target, v.attributes[foreach_current_index(column)],
-                                           false)));
+                found = lappend(found,
+                                makeString(get_attname(
+                                    v.target, v.attributes[foreach_current_index(column)], false)));
     return found;
 }
 
 void feed_existing(made_view* v, const request& r, IntoClause* into, const judged& j)
 {
     if (j.parts.final)
-        ereport(ERROR,
-                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                 errmsg("a table cannot be fed with what has to be finished from states"),
-                 errdetail("With \"kafka.into\" every column must be one of GROUP BY or an aggregate "
-                           "that is merged as it is (count, sum, min, max, bool_and, ...), and "
-                           "there is no HAVING."),
-                 errhint("Leave kafka.into out, or select the sums and counts, and compute from them "
-                         "in an ordinary view.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg("a table cannot be fed with what has to be finished from states"),
+             errdetail("With \"kafka.into\" every column must be one of GROUP BY or an aggregate "
+                       "that is merged as it is (count, sum, min, max, bool_and, ...), and "
+                       "there is no HAVING."),
+             errhint("Leave kafka.into out, or select the sums and counts, and compute from them "
+                     "in an ordinary view.")));
     if (j.grouped && j.parts.keys == NIL)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("\"kafka.into\" needs GROUP BY in a query with aggregates"),
@@ -324,8 +330,9 @@ void leave_room(IntoClause* into)
     foreach (lc, into->options)
         if (strcmp(lfirst_node(DefElem, lc)->defname, "fillfactor") == 0)
             return;
-    into->options = lappend(into->options, makeDefElem(pstrdup("fillfactor"),
-                                                       reinterpret_cast<Node*>(makeInteger(70)), -1));
+    into->options =
+        lappend(into->options,
+                makeDefElem(pstrdup("fillfactor"), reinterpret_cast<Node*>(makeInteger(70)), -1));
 }
 
 void make_own(made_view* v, IntoClause* into, const judged& j)
@@ -360,8 +367,8 @@ void make_relations(made_view* v, const request& r, IntoClause* into, const judg
         feed_existing(v, r, into, j);
     else
         make_own(v, into, j);
-    v->query = make_hidden_view(j.parts.partial, column_definitions(j.parts.partial), v->view.objectId,
-                                GetUserId());
+    v->query = make_hidden_view(j.parts.partial, column_definitions(j.parts.partial),
+                                v->view.objectId, GetUserId());
     ObjectAddress hidden;
     ObjectAddressSet(hidden, RelationRelationId, v->query);
     recordDependencyOn(&v->view, &hidden, DEPENDENCY_NORMAL);
@@ -383,11 +390,12 @@ void check_preloaded()
 {
     if (shared)
         return;
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("continuous views need kafka_engine to be preloaded"),
-                    errdetail("Background workers keep them up, and there are none."),
-                    errhint("Put shared_preload_libraries = 'kafka_engine' into postgresql.conf and "
-                            "restart the server.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("continuous views need kafka_engine to be preloaded"),
+             errdetail("Background workers keep them up, and there are none."),
+             errhint("Put shared_preload_libraries = 'kafka_engine' into postgresql.conf and "
+                     "restart the server.")));
 }
 
 ObjectAddress create_continuous_view(CreateTableAsStmt* stmt, const char* query_text)

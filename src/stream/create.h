@@ -28,7 +28,7 @@ struct request {
     const char* key = nullptr;
     const char* on_conflict = nullptr;
     const char* delete_when = nullptr;
-    bool unavailable = true; // as in keying
+    bool unavailable = true;      // as in keying
     const char* paused = nullptr; // why, or null
 };
 
@@ -39,17 +39,17 @@ struct made_view {
     Oid topic_table;
     Oid target;
     int columns;
-    std::int16_t* attributes; // of target, for each column that is stored
+    std::int16_t* attributes;   // of target, for each column that is stored
     const char* body = nullptr; // of a stream
 };
 
 // The query, judged.
 struct judged {
-    List* shown;        // ColumnDefs of what the user sees
-    List* stored;       // ... of what is stored
-    split_query parts;  // without aggregates: partial is the query
+    List* shown;       // ColumnDefs of what the user sees
+    List* stored;      // ... of what is stored
+    split_query parts; // without aggregates: partial is the query
     bool grouped;
-    keying keys;        // of rows that are no groups
+    keying keys; // of rows that are no groups
 };
 // Raises where the query cannot be kept with these options.
 judged judge(Query*, Oid topic_table, const request&);

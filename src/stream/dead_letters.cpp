@@ -111,10 +111,12 @@ void insert_dead_letters(Oid view, const char* to, const stretch& rows)
     sql_arguments a;
     a.add_oid(view);
     add_column(a, rows, TEXTOID, TEXTARRAYOID, [](const refused& r) { return text_cell(r.topic); });
-    add_column(a, rows, INT4OID, INT4ARRAYOID,
-               [](const refused& r) { return cell{Int32GetDatum(r.partition), false}; });
-    add_column(a, rows, INT8OID, INT8ARRAYOID,
-               [](const refused& r) { return cell{Int64GetDatum(r.offset), false}; });
+    add_column(a, rows, INT4OID, INT4ARRAYOID, [](const refused& r) {
+        return cell{Int32GetDatum(r.partition), false};
+    });
+    add_column(a, rows, INT8OID, INT8ARRAYOID, [](const refused& r) {
+        return cell{Int64GetDatum(r.offset), false};
+    });
     add_column(a, rows, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID,
                [](const refused& r) { return time_cell(r.timestamp_ms); });
     add_column(a, rows, BYTEAOID, BYTEAARRAYOID,
@@ -131,17 +133,24 @@ void insert_dead_letters(Oid view, const char* to, const stretch& rows)
     });
     add_column(a, rows, TEXTOID, TEXTARRAYOID,
                [](const refused& r) { return text_cell(r.sqlstate); });
-    add_column(a, rows, TEXTOID, TEXTARRAYOID, [](const refused& r) { return text_cell(r.reason); });
-    add_column(a, rows, TEXTOID, TEXTARRAYOID, [](const refused& r) { return text_or_null(r.detail); });
-    add_column(a, rows, TEXTOID, TEXTARRAYOID, [](const refused& r) { return text_or_null(r.column); });
+    add_column(a, rows, TEXTOID, TEXTARRAYOID,
+               [](const refused& r) { return text_cell(r.reason); });
+    add_column(a, rows, TEXTOID, TEXTARRAYOID,
+               [](const refused& r) { return text_or_null(r.detail); });
+    add_column(a, rows, TEXTOID, TEXTARRAYOID,
+               [](const refused& r) { return text_or_null(r.column); });
     a.add_text(to);
     add_column(a, rows, TEXTOID, TEXTARRAYOID, [](const refused& r) { return text_cell(r.stage); });
     // A view that reads the dead-letter topic itself gives it nothing: that would go round for ever.
-    run("INSERT INTO kafka.dead_letter_log (view, topic, partition, record_offset, record_time, key,"
-        " value, headers, time_type, leader_epoch, sqlstate, message, detail, column_name, to_topic,"
-        " stage) SELECT $1, topic, partition, record_offset, record_time, key, value, headers::jsonb,"
+    run("INSERT INTO kafka.dead_letter_log (view, topic, partition, record_offset, record_time, "
+        "key,"
+        " value, headers, time_type, leader_epoch, sqlstate, message, detail, column_name, "
+        "to_topic,"
+        " stage) SELECT $1, topic, partition, record_offset, record_time, key, value, "
+        "headers::jsonb,"
         " time_type, leader_epoch, sqlstate, message, detail, column_name, nullif($15, topic),"
-        " CASE WHEN $15 <> topic THEN stage END FROM ROWS FROM (unnest($2), unnest($3), unnest($4), unnest($5), unnest($6), unnest($7),"
+        " CASE WHEN $15 <> topic THEN stage END FROM ROWS FROM (unnest($2), unnest($3), "
+        "unnest($4), unnest($5), unnest($6), unnest($7),"
         " unnest($8), unnest($9), unnest($10), unnest($11), unnest($12), unnest($13), unnest($14),"
         " unnest($16))"
         " AS w (topic, partition, record_offset, record_time, key, value, headers, time_type,"
@@ -159,8 +168,8 @@ void keep_records(Oid view, const char* to, const list& all)
             size += record.key.size + record.value.size + record.headers.size();
         }
         pg::call([&] {
-            MemoryContext memory = AllocSetContextCreate(
-                CurrentMemoryContext, "kafka dead letters", ALLOCSET_DEFAULT_SIZES);
+            MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "kafka dead letters",
+                                                         ALLOCSET_DEFAULT_SIZES);
             MemoryContext old = MemoryContextSwitchTo(memory);
             insert_dead_letters(view, to, {all, first, count});
             MemoryContextSwitchTo(old);
@@ -243,11 +252,12 @@ std::int64_t count_dead_letters(Oid view, std::int64_t most)
         sql_arguments a;
         a.add_oid(view);
         a.add(INT8OID, Int64GetDatum(most));
-        run("SELECT count(*) FROM (SELECT 1 FROM kafka.dead_letter_log d WHERE d.view = $1 LIMIT $2) x",
+        run("SELECT count(*) FROM (SELECT 1 FROM kafka.dead_letter_log d WHERE d.view = $1 LIMIT "
+            "$2) x",
             a);
         bool null;
-        const std::int64_t n = DatumGetInt64(
-            SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
+        const std::int64_t n =
+            DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
         spi.end();
         return n;
     });
@@ -260,7 +270,8 @@ void write_refusals(const share& s)
     const view_options& o = s.view->is.options;
     if (o.on_error == "dead_letter")
         keep_records(s.view->is.view,
-                     o.dead_letter_topic.empty() ? nullptr : o.dead_letter_topic.c_str(), s.refusals);
+                     o.dead_letter_topic.empty() ? nullptr : o.dead_letter_topic.c_str(),
+                     s.refusals);
     else
         count_skipped(s.view->is.view, s.refusals);
 }

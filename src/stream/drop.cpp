@@ -45,8 +45,7 @@ void report_missing(const RangeVar* name, bool missing_ok)
     if (!missing_ok)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
                         errmsg("materialized view \"%s\" does not exist", name->relname)));
-    ereport(NOTICE,
-            (errmsg("materialized view \"%s\" does not exist, skipping", name->relname)));
+    ereport(NOTICE, (errmsg("materialized view \"%s\" does not exist, skipping", name->relname)));
 }
 
 void drop_all(DropStmt* stmt)

@@ -168,7 +168,7 @@ void before_database_command(Oid database)
     const TimestampTz until = GetCurrentTimestamp() + patience;
     ConditionVariablePrepareToSleep(&d->moved);
     while (terminate(d) && GetCurrentTimestamp() < until)
-        (void) ConditionVariableTimedSleep(&d->moved, 100, PG_WAIT_EXTENSION);
+        (void)ConditionVariableTimedSleep(&d->moved, 100, PG_WAIT_EXTENSION);
     ConditionVariableCancelSleep();
 }
 

@@ -108,8 +108,8 @@ void end_watch::take_marks(group& g)
         if (m.error)
             continue;
         for (const topic::topic_table& t : g.tables) {
-            const bool its = !g.pattern.empty() ||
-                             std::find(t.topics.begin(), t.topics.end(), m.at.topic) != t.topics.end();
+            const bool its = !g.pattern.empty() || std::find(t.topics.begin(), t.topics.end(),
+                                                             m.at.topic) != t.topics.end();
             if (its && takes(t, m.at.partition.value))
                 publish_end(t.relid, m.at.topic, m.at.partition.value, m.high.value, m.low.value);
         }
@@ -138,7 +138,8 @@ void end_watch::ask(group& g, TimestampTz now)
 bool end_watch::ready() const
 {
     return std::any_of(groups_.begin(), groups_.end(), [](const auto& g) {
-        return (g->layout.pending() && g->layout.ready()) || (g->marks.pending() && g->marks.ready());
+        return (g->layout.pending() && g->layout.ready()) ||
+               (g->marks.pending() && g->marks.ready());
     });
 }
 

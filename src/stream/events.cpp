@@ -149,11 +149,12 @@ void follow_owners()
         LockRelationOid(oid_field(i, 1), AccessExclusiveLock);
         ATExecChangeOwner(oid_field(i, 1), oid_field(i, 2), false, AccessExclusiveLock);
     }
-    n = run("SELECT format('ALTER PROCEDURE kafka.%I() OWNER TO %s', b.proname, v.relowner::regrole)"
-            " FROM kafka.registry r JOIN pg_class v ON v.oid = r.view JOIN pg_proc b"
-            " ON b.proname = r.body AND b.pronamespace = 'kafka'::regnamespace"
-            " WHERE v.relowner <> b.proowner",
-            {});
+    n = run(
+        "SELECT format('ALTER PROCEDURE kafka.%I() OWNER TO %s', b.proname, v.relowner::regrole)"
+        " FROM kafka.registry r JOIN pg_class v ON v.oid = r.view JOIN pg_proc b"
+        " ON b.proname = r.body AND b.pronamespace = 'kafka'::regnamespace"
+        " WHERE v.relowner <> b.proowner",
+        {});
     List* statements = NIL;
     for (std::uint64_t i = 0; i < n; i++)
         statements = lappend(statements, field(i, 1));
@@ -170,14 +171,14 @@ void check_fed_columns()
     here.add_oid(MyDatabaseId);
     spi_stretch spi;
     spi.begin();
-    std::uint64_t n =
-        run("SELECT r.target::oid, r.view::oid, c.attname, c.atttypid, a.attnum::int4::oid"
-            " FROM kafka.registry r CROSS JOIN unnest(r.target_columns) WITH ORDINALITY u (attnum, n)"
-            " JOIN pg_attribute a ON a.attrelid = r.target AND a.attnum = u.attnum"
-            " JOIN pg_attribute c ON c.attrelid = r.query AND c.attnum = u.n"
-            " WHERE r.database = $1 AND (a.attisdropped OR a.attgenerated <> '' OR a.attidentity = 'a'"
-            " OR a.atttypid <> c.atttypid) ORDER BY 1, 5",
-            here);
+    std::uint64_t n = run(
+        "SELECT r.target::oid, r.view::oid, c.attname, c.atttypid, a.attnum::int4::oid"
+        " FROM kafka.registry r CROSS JOIN unnest(r.target_columns) WITH ORDINALITY u (attnum, n)"
+        " JOIN pg_attribute a ON a.attrelid = r.target AND a.attnum = u.attnum"
+        " JOIN pg_attribute c ON c.attrelid = r.query AND c.attnum = u.n"
+        " WHERE r.database = $1 AND (a.attisdropped OR a.attgenerated <> '' OR a.attidentity = 'a'"
+        " OR a.atttypid <> c.atttypid) ORDER BY 1, 5",
+        here);
     for (std::uint64_t i = 0; i < n; i++) {
         Oid target = oid_field(i, 1);
         HeapTuple tuple = SearchSysCacheAttNum(target, AttrNumber(oid_field(i, 5)));
@@ -190,11 +191,13 @@ void check_fed_columns()
                                get_rel_name(oid_field(i, 2)), field(i, 3)),
                      errhint("Drop the continuous view first, and create it anew without the "
                              "column.")));
-        check_column(target, reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple)), oid_field(i, 4));
+        check_column(target, reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple)),
+                     oid_field(i, 4));
         ReleaseSysCache(tuple);
     }
     // The names are for a restore.
-    run("UPDATE kafka.registry r SET target_names = n.names FROM (SELECT f.view, array_agg(a.attname"
+    run("UPDATE kafka.registry r SET target_names = n.names FROM (SELECT f.view, "
+        "array_agg(a.attname"
         " ORDER BY u.n) AS names FROM kafka.registry f CROSS JOIN unnest(f.target_columns)"
         " WITH ORDINALITY u (attnum, n) JOIN pg_attribute a ON a.attrelid = f.target"
         " AND a.attnum = u.attnum WHERE f.database = $1 GROUP BY f.view) n"
@@ -208,7 +211,8 @@ void check_targets()
     spi_stretch spi;
     spi.begin();
     std::uint64_t n = run("SELECT DISTINCT target::oid FROM kafka.registry"
-                          " WHERE body IS NULL ORDER BY 1", {});
+                          " WHERE body IS NULL ORDER BY 1",
+                          {});
     for (std::uint64_t i = 0; i < n; i++)
         check_target(oid_field(i, 1));
     spi.end();

@@ -72,8 +72,8 @@ bool has_more_columns(Oid table, List* fed)
     a.add_oid(table);
     spi_stretch spi;
     spi.begin();
-    const std::uint64_t n =
-        run("SELECT 1 FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped", a);
+    const std::uint64_t n = run(
+        "SELECT 1 FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped", a);
     spi.end();
     return n > static_cast<std::uint64_t>(list_length(fed));
 }
@@ -97,16 +97,19 @@ List* find_key(Oid table, List* fed, bool* found)
     spi_stretch spi;
     spi.begin();
     // One row for each column of each index; no column: the index is on an expression.
-    const std::uint64_t n = run(
-        "SELECT i.indexrelid::oid, a.attname, pg_get_expr(i.indexprs, i.indrelid)"
-        " FROM pg_index i LEFT JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) k (attnum) ON true"
-        " LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0"
-        " WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate"
-        " AND i.indpred IS NULL AND (i.indexprs IS NULL OR pg_get_expr(i.indexprs, i.indrelid) = 'true')"
-        " AND (i.indnullsnotdistinct OR NOT EXISTS (SELECT 1 FROM pg_attribute b"
-        " WHERE b.attrelid = i.indrelid AND b.attnum = ANY (i.indkey) AND NOT b.attnotnull))"
-        " ORDER BY i.indisprimary DESC, i.indexrelid",
-        a);
+    const std::uint64_t n =
+        run("SELECT i.indexrelid::oid, a.attname, pg_get_expr(i.indexprs, i.indrelid)"
+            " FROM pg_index i LEFT JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) k (attnum) "
+            "ON true"
+            " LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND "
+            "k.attnum > 0"
+            " WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate"
+            " AND i.indpred IS NULL AND (i.indexprs IS NULL OR pg_get_expr(i.indexprs, i.indrelid) "
+            "= 'true')"
+            " AND (i.indnullsnotdistinct OR NOT EXISTS (SELECT 1 FROM pg_attribute b"
+            " WHERE b.attrelid = i.indrelid AND b.attnum = ANY (i.indkey) AND NOT b.attnotnull))"
+            " ORDER BY i.indisprimary DESC, i.indexrelid",
+            a);
     List* keys = NIL;
     *found = false;
     MemoryContext inner = MemoryContextSwitchTo(outer);
@@ -140,15 +143,16 @@ exchange_plan plan_exchange(Oid table, List* fed, bool concurrently, const char*
     bool found;
     List* keys = find_key(table, fed, &found);
     if (!found)
-        ereport(ERROR,
-                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                 concurrently ? errmsg("cannot refresh materialized view \"%s\" concurrently",
-                                       view_name)
-                              : errmsg("cannot refresh continuous view \"%s\" without a unique index",
-                                       view_name),
-                 concurrently ? 0 : errdetail("%s Its rows are exchanged one by one then.", against),
-                 errhint("Create a unique index with no WHERE clause on one or more columns of the "
-                         "materialized view, all of them NOT NULL.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             concurrently
+                 ? errmsg("cannot refresh materialized view \"%s\" concurrently", view_name)
+                 : errmsg("cannot refresh continuous view \"%s\" without a unique index",
+                          view_name),
+             concurrently ? 0 : errdetail("%s Its rows are exchanged one by one then.", against),
+             errhint("Create a unique index with no WHERE clause on one or more columns of the "
+                     "materialized view, all of them NOT NULL.")));
     return {exchange_way::difference, keys};
 }
 
@@ -156,7 +160,8 @@ exchange_plan plan_exchange(Oid table, List* fed, bool concurrently, const char*
 // once it is the owner's: their expressions are the owner's to run. The sequences of identity columns
 // give the numbers here too. What a trigger of the user's does it does when rows are exchanged.
 const char beside_sql[] =
-    "SELECT format('CREATE UNLOGGED TABLE kafka.%I (LIKE %s INCLUDING CONSTRAINTS INCLUDING DEFAULTS"
+    "SELECT format('CREATE UNLOGGED TABLE kafka.%I (LIKE %s INCLUDING CONSTRAINTS INCLUDING "
+    "DEFAULTS"
     " INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION)', $2, $1::regclass)"
     " UNION ALL SELECT format('ALTER TABLE kafka.%I ALTER %I SET DEFAULT nextval(%L)', $2, attname,"
     " pg_get_serial_sequence(attrelid::regclass::text, attname)) FROM pg_attribute"
@@ -165,16 +170,20 @@ const char beside_sql[] =
     " UNION ALL SELECT format('CREATE UNIQUE INDEX ON kafka.%I %s', $2, substr(d.def, 1 + length("
     "format('CREATE UNIQUE INDEX %I ON %I.%I ', i.relname, s.nspname, t.relname))))"
     " FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid"
-    " JOIN pg_namespace s ON s.oid = t.relnamespace CROSS JOIN pg_get_indexdef(x.indexrelid) d (def)"
+    " JOIN pg_namespace s ON s.oid = t.relnamespace CROSS JOIN pg_get_indexdef(x.indexrelid) d "
+    "(def)"
     " WHERE x.indrelid = $1 AND x.indisunique AND x.indisvalid"
     " UNION ALL SELECT format('ALTER TABLE kafka.%I ADD %s', $2, pg_get_constraintdef(oid))"
     " FROM pg_constraint WHERE conrelid = $1 AND contype = 'x'"
     // references.cpp; keys that are not enforced, and those with PERIOD, which only rows that are
     // exchanged meet, are newer than some servers.
-    " UNION ALL SELECT format('CREATE TRIGGER %1$s_%2$s AFTER %1$s ON kafka.%3$I REFERENCING NEW TABLE AS fresh"
+    " UNION ALL SELECT format('CREATE TRIGGER %1$s_%2$s AFTER %1$s ON kafka.%3$I REFERENCING NEW "
+    "TABLE AS fresh"
     " FOR EACH STATEMENT EXECUTE FUNCTION kafka.check_references(%2$L)', event, c.oid, $2)"
-    " FROM pg_constraint c, unnest('{INSERT,UPDATE}'::text[]) event WHERE conrelid = $1 AND contype = 'f'"
-    " AND NOT to_jsonb(c) @> '{\"conperiod\": true}' AND NOT to_jsonb(c) @> '{\"conenforced\": false}'";
+    " FROM pg_constraint c, unnest('{INSERT,UPDATE}'::text[]) event WHERE conrelid = $1 AND "
+    "contype = 'f'"
+    " AND NOT to_jsonb(c) @> '{\"conperiod\": true}' AND NOT to_jsonb(c) @> '{\"conenforced\": "
+    "false}'";
 
 Oid make_beside(Oid table, Oid owner)
 {
@@ -229,7 +238,8 @@ std::uint64_t copy_rows(Relation from, Relation to)
             execute_attr_map_slot(map->attrMap, read, written);
         else
             ExecCopySlot(written, read);
-        table_tuple_insert(to, written, command, TABLE_INSERT_SKIP_FSM | TABLE_INSERT_FROZEN, state);
+        table_tuple_insert(to, written, command, TABLE_INSERT_SKIP_FSM | TABLE_INSERT_FROZEN,
+                           state);
         n++;
     }
     table_endscan(scan);
@@ -248,8 +258,8 @@ std::uint64_t swap_rows(Oid table, Oid beside)
     Relation rel = table_open(table, ExclusiveLock);
     CheckTableNotInUse(rel, "REFRESH MATERIALIZED VIEW");
     const char persistence = rel->rd_rel->relpersistence;
-    const Oid files = make_new_heap(table, rel->rd_rel->reltablespace, rel->rd_rel->relam, persistence,
-                                    ExclusiveLock);
+    const Oid files = make_new_heap(table, rel->rd_rel->reltablespace, rel->rd_rel->relam,
+                                    persistence, ExclusiveLock);
     CommandCounterIncrement();
     Relation from = table_open(beside, AccessShareLock);
     Relation to = table_open(files, AccessExclusiveLock);
@@ -312,11 +322,12 @@ std::uint64_t apply_difference(Oid table, Oid beside, List* fed, List* keys)
     if (SPI_connect() != SPI_OK_CONNECT)
         elog(ERROR, "SPI_connect failed");
     if (keys != NIL)
-        n += execute(psprintf("DELETE FROM ONLY %s WHERE ctid IN (SELECT max(\"where it stands\") FROM"
-                              " (SELECT %s, ctid, true FROM ONLY %s UNION ALL SELECT %s, NULL, false"
-                              " FROM %s) u (%s, \"where it stands\", \"it is old\")"
-                              " GROUP BY %s HAVING bool_and(\"it is old\"))",
-                              t, list_of(keys), t, list_of(keys), s, list_of(keys), list_of(keys)));
+        n += execute(
+            psprintf("DELETE FROM ONLY %s WHERE ctid IN (SELECT max(\"where it stands\") FROM"
+                     " (SELECT %s, ctid, true FROM ONLY %s UNION ALL SELECT %s, NULL, false"
+                     " FROM %s) u (%s, \"where it stands\", \"it is old\")"
+                     " GROUP BY %s HAVING bool_and(\"it is old\"))",
+                     t, list_of(keys), t, list_of(keys), s, list_of(keys), list_of(keys)));
     // Compared as bytes, as for REFRESH CONCURRENTLY: not every type knows equality.
     const char* update = others == NIL
                              ? "NOTHING"
@@ -324,7 +335,8 @@ std::uint64_t apply_difference(Oid table, Oid beside, List* fed, List* keys)
                                         each(others, "% = excluded.%"), each(others, "t.%"),
                                         each(others, "excluded.%"));
     n += execute(psprintf("INSERT INTO %s AS t (%s) SELECT %s FROM %s ON CONFLICT (%s) DO %s", t,
-                          list_of(fed), list_of(fed), s, keys == NIL ? "(true)" : list_of(keys), update));
+                          list_of(fed), list_of(fed), s, keys == NIL ? "(true)" : list_of(keys),
+                          update));
     SPI_finish();
     return n;
 }

@@ -158,9 +158,8 @@ void worker::open_feeds(source& s)
             close_feed(s, s.feeds[i].get());
     for (group& g : to_open)
         open_feed(s, std::move(g.views), g.catching_up);
-    std::stable_sort(s.feeds.begin(), s.feeds.end(), [](auto& a, auto& b) {
-        return a->catching_up < b->catching_up;
-    });
+    std::stable_sort(s.feeds.begin(), s.feeds.end(),
+                     [](auto& a, auto& b) { return a->catching_up < b->catching_up; });
 }
 
 void worker::open_feed(source& s, std::vector<served_view*> views, bool catching_up)
@@ -193,9 +192,8 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
         }
     };
     if (auto t = in_work([&] {
-            f->columns = columns_for(
-                s.table.relid, views.front()->is.owner,
-                std::vector<int>(attributes.begin(), attributes.end()), keeps);
+            f->columns = columns_for(s.table.relid, views.front()->is.owner,
+                                     std::vector<int>(attributes.begin(), attributes.end()), keeps);
         })) {
         later(*t);
         return;

@@ -92,9 +92,8 @@ void refresh(Node* node, const call_arguments& a)
 {
     check_may_write(node);
     std::uint64_t rows = 0;
-    with_event_triggers(node, [&] {
-        rows = refresh_continuous_view(castNode(RefreshMatViewStmt, node));
-    });
+    with_event_triggers(
+        node, [&] { rows = refresh_continuous_view(castNode(RefreshMatViewStmt, node)); });
     if (a.completion)
         SetQueryCompletion(a.completion, CMDTAG_REFRESH_MATERIALIZED_VIEW, rows);
 }
@@ -185,8 +184,9 @@ void process(PlannedStmt* stmt, const call_arguments& a)
         rewrite_and_pass(stmt, a);
         return;
     }
-    const bool commits_prepared = IsA(node, TransactionStmt) &&
-                                  castNode(TransactionStmt, node)->kind == TRANS_STMT_COMMIT_PREPARED;
+    const bool commits_prepared =
+        IsA(node, TransactionStmt) &&
+        castNode(TransactionStmt, node)->kind == TRANS_STMT_COMMIT_PREPARED;
     const bool rights = changes_rights(node) && registry_exists();
     before_database_statement(node);
     pass_on(stmt, a);
@@ -201,7 +201,8 @@ void on_utility(PlannedStmt* stmt, const char* query_text, bool read_only_tree,
                 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment* environment,
                 DestReceiver* destination, QueryCompletion* completion)
 {
-    process(stmt, {query_text, read_only_tree, context, params, environment, destination, completion});
+    process(stmt,
+            {query_text, read_only_tree, context, params, environment, destination, completion});
 }
 
 } // namespace

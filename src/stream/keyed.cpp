@@ -29,8 +29,8 @@ namespace {
 
 [[noreturn]] void refuse(const char* message, const char* hint)
 {
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
-                    errhint("%s", hint)));
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message), errhint("%s", hint)));
     pg_unreachable();
 }
 
@@ -50,10 +50,10 @@ void check_names(const Query* q, List* names)
     ListCell* lc;
     foreach (lc, names)
         if (!find_output(q, strVal(lfirst(lc))))
-            ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-                            errmsg("column \"%s\" of \"kafka.key\" does not exist",
-                                   strVal(lfirst(lc))),
-                            errhint("Name columns that the query gives, such as 'a, \"B\"'.")));
+            ereport(ERROR,
+                    (errcode(ERRCODE_UNDEFINED_COLUMN),
+                     errmsg("column \"%s\" of \"kafka.key\" does not exist", strVal(lfirst(lc))),
+                     errhint("Name columns that the query gives, such as 'a, \"B\"'.")));
 }
 
 void judge_groups(const char* key, const char* on_conflict, const char* delete_when)
@@ -92,7 +92,8 @@ List* key_names(const char* option)
     return names;
 }
 
-keying judge_keying(const Query* q, const char* key, const char* on_conflict, const char* delete_when)
+keying judge_keying(const Query* q, const char* key, const char* on_conflict,
+                    const char* delete_when)
 {
     keying k;
     if (q->groupClause != NIL || q->hasAggs || q->havingQual) {
@@ -100,13 +101,16 @@ keying judge_keying(const Query* q, const char* key, const char* on_conflict, co
         k.how = conflict::merge;
         return k;
     }
-    k.how = on_conflict ? conflict_of(on_conflict) : delete_when ? conflict::update : conflict::error;
+    k.how = on_conflict   ? conflict_of(on_conflict)
+            : delete_when ? conflict::update
+                          : conflict::error;
     k.delete_when = delete_when;
     if (k.how == conflict::merge)
         refuse("\"kafka.on_conflict\" 'merge' is for views that aggregate",
                "Use 'update': the newest row of each key wins.");
     if (!key && (k.how != conflict::error || delete_when))
-        refuse(psprintf("\"kafka.%s\" needs \"kafka.key\"", delete_when ? "delete_when" : "on_conflict"),
+        refuse(psprintf("\"kafka.%s\" needs \"kafka.key\"",
+                        delete_when ? "delete_when" : "on_conflict"),
                "Name the columns that identify a row, such as kafka.key = 'id'.");
     if (delete_when && k.how == conflict::error)
         refuse("\"kafka.delete_when\" needs \"kafka.on_conflict\" to be 'update' or 'nothing'",
@@ -124,11 +128,11 @@ namespace {
 
 [[noreturn]] void refuse_path(const char* through)
 {
-    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                    errmsg("\"kafka.on_conflict\" 'update' and 'nothing' do not work through %s",
-                           through),
-                    errdetail("The order in which records arrived cannot be followed through it."),
-                    errhint("Name the topic table itself in FROM, or in a subquery there.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg("\"kafka.on_conflict\" 'update' and 'nothing' do not work through %s", through),
+             errdetail("The order in which records arrived cannot be followed through it."),
+             errhint("Name the topic table itself in FROM, or in a subquery there.")));
     pg_unreachable();
 }
 
@@ -159,8 +163,9 @@ Var* reach_in_entry(Query* q, Index relation, Oid topic_table, AttrNumber number
         return nullptr;
     auto column = static_cast<AttrNumber>(list_length(rte->subquery->targetList) + 1);
     char* name = number > 0 ? get_attname(topic_table, number, false) : pstrdup("arrival");
-    rte->subquery->targetList = lappend(
-        rte->subquery->targetList, makeTargetEntry(reinterpret_cast<Expr*>(inner), column, name, false));
+    rte->subquery->targetList =
+        lappend(rte->subquery->targetList,
+                makeTargetEntry(reinterpret_cast<Expr*>(inner), column, name, false));
     rte->eref->colnames = lappend(rte->eref->colnames, makeString(name));
     return makeVar(relation, column, inner->vartype, inner->vartypmod, inner->varcollid, 0);
 }
@@ -237,10 +242,11 @@ Node* parse_condition(const char* text)
     Node* one = list_length(statements) == 1 ? linitial_node(RawStmt, statements)->stmt : nullptr;
     SelectStmt* select = one && IsA(one, SelectStmt) ? castNode(SelectStmt, one) : nullptr;
     if (select && list_length(select->targetList) == 1 && !select->distinctClause &&
-        !select->intoClause && !select->fromClause && !select->whereClause && !select->groupClause &&
-        !select->havingClause && !select->windowClause && !select->valuesLists &&
-        !select->sortClause && !select->limitCount && !select->limitOffset && !select->lockingClause &&
-        !select->withClause && select->op == SETOP_NONE) {
+        !select->intoClause && !select->fromClause && !select->whereClause &&
+        !select->groupClause && !select->havingClause && !select->windowClause &&
+        !select->valuesLists && !select->sortClause && !select->limitCount &&
+        !select->limitOffset && !select->lockingClause && !select->withClause &&
+        select->op == SETOP_NONE) {
         auto* target = linitial_node(ResTarget, select->targetList);
         if (!target->name && !target->indirection)
             return target->val;

@@ -23,7 +23,8 @@ struct keying {
 };
 
 // The options of a view that belong to each other, against its query; null: not given. Raises.
-keying judge_keying(const Query*, const char* key, const char* on_conflict, const char* delete_when);
+keying judge_keying(const Query*, const char* key, const char* on_conflict,
+                    const char* delete_when);
 
 // Columns of a key, as the option has them: String nodes.
 List* key_names(const char* option);

@@ -73,7 +73,6 @@ void init_processes()
 
 namespace {
 
-
 BackgroundWorkerHandle** handles; // by database slot; null: none, or lost with an earlier launcher
 List* to_look;                    // OIDs of databases not looked into yet
 database_slot* looking;           // the one being looked into
@@ -92,7 +91,7 @@ List* list_databases(Oid only)
     MemoryContext result_context = CurrentMemoryContext;
     List* result = NIL;
     StartTransactionCommand();
-    (void) GetTransactionSnapshot();
+    (void)GetTransactionSnapshot();
     Relation rel = table_open(DatabaseRelationId, AccessShareLock);
     TableScanDesc scan = table_beginscan_catalog(rel, 0, nullptr);
     while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
@@ -184,7 +183,8 @@ void start(database_slot* d, int number, TimestampTz now)
     if (!said_no_process)
         ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
                           errmsg("no free background worker for the kafka_engine supervisor of "
-                                 "database %u", database),
+                                 "database %u",
+                                 database),
                           errhint("Raise max_worker_processes.")));
     said_no_process = true;
     locked l;
@@ -304,8 +304,8 @@ void run()
         }
         pgstat_report_activity(STATE_IDLE, nullptr);
         const int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (next ? WL_TIMEOUT : 0);
-        (void) WaitLatch(MyLatch, events, next ? milliseconds_until(now, next) : -1,
-                         PG_WAIT_EXTENSION);
+        (void)WaitLatch(MyLatch, events, next ? milliseconds_until(now, next) : -1,
+                        PG_WAIT_EXTENSION);
         ResetLatch(MyLatch);
     }
 }

@@ -29,8 +29,8 @@ struct letters {
 };
 
 // What letter_of() wants first in a result, with d the table.
-#define LETTER_COLUMNS                                                                              \
-    "d.id, d.topic, d.partition, d.record_offset, d.record_time, d.time_type, d.leader_epoch,"      \
+#define LETTER_COLUMNS                                                                             \
+    "d.id, d.topic, d.partition, d.record_offset, d.record_time, d.time_type, d.leader_epoch,"     \
     " d.key, d.value, d.headers"
 
 // Row i of the last result of SPI. Raises.

@@ -14,7 +14,6 @@ namespace ke::stream {
 
 namespace {
 
-
 position_key key_of(Oid database, Oid view, const char* topic, int partition)
 {
     position_key k = {};

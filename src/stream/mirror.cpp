@@ -16,7 +16,7 @@ namespace {
 // reading needs.
 constexpr int most_at_once = 2;
 constexpr milliseconds after_refusal{30000};
-}
+} // namespace
 
 void worker::mirror_positions()
 {

@@ -46,8 +46,7 @@ const option_row table[] = {
     {"dead_letter_topic", text, "", "", true, "", "bad records are also produced to this topic"},
     {"batch_rows", rows, "65536", "", true, "", "a batch ends at so many records"},
     {"batch_bytes", bytes, "16MB", "", true, "", "a batch ends at so many bytes"},
-    {"flush_interval", time, "20ms", "", true, "",
-     "a batch ends this long after the last commit"},
+    {"flush_interval", time, "20ms", "", true, "", "a batch ends this long after the last commit"},
     {"synchronous_commit", boolean, "off", "", true, "", "wait for the local flush at each commit"},
 };
 
@@ -123,7 +122,8 @@ result<done> check_choice(const option_row& o, const std::string& value)
 bool is_topic(const std::string& name)
 {
     return name.size() <= 249 && name != "." && name != ".." &&
-           name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+           name.find_first_not_of(
+               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
                std::string::npos;
 }
 
@@ -152,8 +152,9 @@ result<done> check_value(const option_row& o, const std::string& value)
         if (o.name == "group_id" && value.size() > 255)
             return refused(o.name, value, "A group's name has at most 255 bytes.");
         if (o.name == "dead_letter_topic" && !is_topic(value))
-            return refused(o.name, value, "A topic's name has up to 249 letters, digits, \".\", \"_\""
-                                          " and \"-\", and is not \".\" or \"..\".");
+            return refused(o.name, value,
+                           "A topic's name has up to 249 letters, digits, \".\", \"_\""
+                           " and \"-\", and is not \".\" or \"..\".");
         return done{};
     }
     return done{};
@@ -173,7 +174,7 @@ void apply(view_options& v, std::string_view name, const std::string& value)
     else if (name == "max_dead_letters" && number(value, 0, 1, 1e9, &n))
         v.max_dead_letters = static_cast<std::int64_t>(n);
     else if (name == "synchronous_commit")
-        (void) parse_bool(value.c_str(), &v.synchronous_commit);
+        (void)parse_bool(value.c_str(), &v.synchronous_commit);
     else if (name == "on_error")
         v.on_error = value;
     else if (name == "dead_letter_topic")

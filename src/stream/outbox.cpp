@@ -50,8 +50,8 @@ Datum id_array(const std::vector<std::int64_t>& ids)
     auto* d = static_cast<Datum*>(palloc(sizeof(Datum) * (ids.size() + 1)));
     for (std::size_t i = 0; i < ids.size(); i++)
         d[i] = Int64GetDatum(ids[i]);
-    return PointerGetDatum(construct_array(d, static_cast<int>(ids.size()), INT8OID, 8, true,
-                                           TYPALIGN_DOUBLE));
+    return PointerGetDatum(
+        construct_array(d, static_cast<int>(ids.size()), INT8OID, 8, true, TYPALIGN_DOUBLE));
 }
 
 page read_page(Oid view, const char* name, int rows, const std::vector<std::int64_t>& without,
@@ -66,14 +66,17 @@ page read_page(Oid view, const char* name, int rows, const std::vector<std::int6
     a.add_text(name);
     a.add(INT8ARRAYOID, id_array(without));
     page p{};
-    p.count = run("SELECT " LETTER_COLUMNS ", d.to_topic, d.stage, d.sqlstate,"
-                  " convert_to(d.message, 'UTF8'), convert_to(d.detail, 'UTF8'), convert_to($4, 'UTF8') FROM ("
-                  "SELECT w.*, sum(coalesce(octet_length(key), 0)::int8"
-                  " + coalesce(octet_length(value), 0)) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED"
-                  " PRECEDING AND 1 PRECEDING) AS before"
-                  " FROM (SELECT * FROM kafka.dead_letter_log WHERE view = $1 AND to_topic IS NOT NULL"
-                  " AND id <> ALL ($5) ORDER BY id LIMIT $2) w) d WHERE coalesce(d.before, 0) < $3 ORDER BY d.id",
-                  a);
+    p.count =
+        run("SELECT " LETTER_COLUMNS ", d.to_topic, d.stage, d.sqlstate,"
+            " convert_to(d.message, 'UTF8'), convert_to(d.detail, 'UTF8'), convert_to($4, 'UTF8') "
+            "FROM ("
+            "SELECT w.*, sum(coalesce(octet_length(key), 0)::int8"
+            " + coalesce(octet_length(value), 0)) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED"
+            " PRECEDING AND 1 PRECEDING) AS before"
+            " FROM (SELECT * FROM kafka.dead_letter_log WHERE view = $1 AND to_topic IS NOT NULL"
+            " AND id <> ALL ($5) ORDER BY id LIMIT $2) w) d WHERE coalesce(d.before, 0) < $3 ORDER "
+            "BY d.id",
+            a);
     p.all = static_cast<addressed*>(MemoryContextAlloc(to, sizeof(addressed) * (p.count + 1)));
     for (std::uint64_t i = 0; i < p.count; i++) {
         p.all[i].is = letter_of(i, to);
@@ -92,7 +95,7 @@ page read_page(Oid view, const char* name, int rows, const std::vector<std::int6
 // all that was read here.
 void commit_to_disk()
 {
-    (void) GetCurrentTransactionId();
+    (void)GetCurrentTransactionId();
     ForceSyncCommit();
 }
 
@@ -147,11 +150,11 @@ struct outbox::exit {
     Oid owner;
     std::string name;
     ingest::properties login;
-    bool open = false; // not paused
+    bool open = false;    // not paused
     bool watched = false; // has the option
     TimestampTz next = 1; // when to look for letters; 0: when told
     int failures = 0;
-    std::string trouble;  // newest, said in the log once
+    std::string trouble; // newest, said in the log once
 
     std::shared_ptr<wire> by;
     std::map<std::int64_t, std::size_t> under_way; // their bytes
@@ -264,8 +267,7 @@ void outbox::settle(exit& e, TimestampTz now)
     e.by->used = now;
     e.by.reset();
     if (!e.delivered.empty()) {
-        const auto wrong =
-            in_transaction([&] { pg::call([&] { mark_delivered(e.delivered); }); });
+        const auto wrong = in_transaction([&] { pg::call([&] { mark_delivered(e.delivered); }); });
         e.delivered.clear();
         if (wrong) {
             e.refused.reset();

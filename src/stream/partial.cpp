@@ -37,7 +37,7 @@ void check_types(aggregate_facts* a, FunctionCallInfo fcinfo, MemoryContext cont
     const int inputs = PG_NARGS() - 2;
     Oid* declared;
     int count;
-    (void) get_func_signature(a->aggregate, &declared, &count);
+    (void)get_func_signature(a->aggregate, &declared, &count);
     Oid types[FUNC_MAX_ARGS];
     bool fit = count == inputs && a->arguments == inputs + 1;
     for (int i = 0; i < inputs; i++) {
@@ -178,8 +178,8 @@ Datum finish(FunctionCallInfo fcinfo, bool* null)
     Datum result = arguments[0].value;
     *null = arguments[0].isnull;
     if (OidIsValid(a->final.fn_oid))
-        result = call_as_aggregate(&a->final, frame, PG_GET_COLLATION(), a->final_arguments, arguments,
-                                   null);
+        result = call_as_aggregate(&a->final, frame, PG_GET_COLLATION(), a->final_arguments,
+                                   arguments, null);
     if (!*null) { // it may lie in the frame's memory
         std::int16_t length;
         bool by_value;
@@ -194,9 +194,8 @@ Datum finish(FunctionCallInfo fcinfo, bool* null)
 Datum variance_of(std::int64_t n, Datum total, Datum squares, bool sample, bool root)
 {
     Datum count = NumericGetDatum(int64_to_numeric(n));
-    Datum above = DirectFunctionCall2(
-        numeric_sub, DirectFunctionCall2(numeric_mul, count, squares),
-        DirectFunctionCall2(numeric_mul, total, total));
+    Datum above = DirectFunctionCall2(numeric_sub, DirectFunctionCall2(numeric_mul, count, squares),
+                                      DirectFunctionCall2(numeric_mul, total, total));
     Datum zero = NumericGetDatum(int64_to_numeric(0));
     if (numeric_is_nan(DatumGetNumeric(above)) || numeric_is_inf(DatumGetNumeric(above)))
         return DirectFunctionCall3(numeric_in, CStringGetDatum("NaN"), ObjectIdGetDatum(InvalidOid),

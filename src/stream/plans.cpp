@@ -116,8 +116,7 @@ plans_seen see_plans(const registered_view& v, kept_plan* kept, std::int64_t* ge
     List* all = NIL;
     std::int64_t now = 0;
     for (std::size_t i = 0; i <= kept->before.size(); i++) {
-        CachedPlan* cached =
-            cached_plan(v, i < kept->before.size() ? kept->before[i] : kept->plan);
+        CachedPlan* cached = cached_plan(v, i < kept->before.size() ? kept->before[i] : kept->plan);
         all = lappend(all, cached);
         now += cached->generation;
     }
@@ -249,7 +248,8 @@ std::int64_t run_plan(served_view& v, topic::batch& rows)
 
 void check_usage(Oid server, Oid role)
 {
-    bool may = pg::call([&] { return pg::server_aclcheck(server, role, ACL_USAGE) == ACLCHECK_OK; });
+    bool may =
+        pg::call([&] { return pg::server_aclcheck(server, role, ACL_USAGE) == ACLCHECK_OK; });
     if (may)
         return;
     const char* owner = pg::call([&] { return GetUserNameFromId(role, true); });
@@ -260,7 +260,8 @@ void check_usage(Oid server, Oid role)
     fault f;
     f.kind = fault_kind::authorization;
     f.message = "permission denied for foreign server " + std::string(name ? name : "?");
-    f.detail = "Role " + std::string(owner ? owner : "?") + ", owner of the view, lacks USAGE on it.";
+    f.detail =
+        "Role " + std::string(owner ? owner : "?") + ", owner of the view, lacks USAGE on it.";
     f.hint = "GRANT USAGE ON FOREIGN SERVER; the view then goes on by itself.";
     throw pg::fault_error(std::move(f));
 }

@@ -25,7 +25,8 @@ constexpr TimestampTz attach_time = 30 * second; // a worker that is not there t
 BackgroundWorker describe(int slot, std::uint32_t generation, int number)
 {
     BackgroundWorker w = {};
-    snprintf(w.bgw_name, BGW_MAXLEN, "kafka_engine worker %d for database %u", number + 1, MyDatabaseId);
+    snprintf(w.bgw_name, BGW_MAXLEN, "kafka_engine worker %d for database %u", number + 1,
+             MyDatabaseId);
     strlcpy(w.bgw_type, "kafka_engine worker", BGW_MAXLEN);
     strlcpy(w.bgw_library_name, "kafka_engine", BGW_MAXLEN);
     strlcpy(w.bgw_function_name, "kafka_engine_worker_main", BGW_MAXLEN);
@@ -94,7 +95,8 @@ void pool::adopt()
         dshash_seq_status s;
         dshash_seq_init(&s, units, false);
         while (auto* u = static_cast<unit_entry*>(dshash_seq_next(&s)))
-            if (u->key.database == MyDatabaseId && u->slot >= 0 && units_.size() < units_.capacity())
+            if (u->key.database == MyDatabaseId && u->slot >= 0 &&
+                units_.size() < units_.capacity())
                 units_.push_back({{u->key.topic_table, u->key.consumer, u->consumers},
                                   seat_of_slot[static_cast<std::size_t>(u->slot)]});
         dshash_seq_term(&s);
@@ -222,7 +224,8 @@ void pool::balance(TimestampTz now)
                     return;
                 }
         }
-        if (together == 1 && u.at > 0 && u.what.consumers == 1 && now - u.quiet_since > 60 * second) {
+        if (together == 1 && u.at > 0 && u.what.consumers == 1 &&
+            now - u.quiet_since > 60 * second) {
             u.at = 0;
             changed_ = true;
             return;
@@ -325,13 +328,12 @@ void pool::no_process(int number, TimestampTz now)
     const int running_ones = running();
     if (!said_limited_)
         pg::call([&] {
-            ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-                              errmsg("no background worker is free for kafka_engine worker %d",
-                                     number + 1),
-                              running_ones > 0
-                                  ? errdetail("%d worker(s) serve all topics.", running_ones)
-                                  : errdetail("Its continuous views wait."),
-                              errhint("Raise max_worker_processes.")));
+            ereport(WARNING,
+                    (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                     errmsg("no background worker is free for kafka_engine worker %d", number + 1),
+                     running_ones > 0 ? errdetail("%d worker(s) serve all topics.", running_ones)
+                                      : errdetail("Its continuous views wait."),
+                     errhint("Raise max_worker_processes.")));
         });
     said_limited_ = true;
     if (running_ones == 0) {
@@ -488,8 +490,8 @@ void pool::stop_all()
         if (!any || now > until)
             break;
         pg::call([] {
-            (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
-                             PG_WAIT_EXTENSION);
+            (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50,
+                            PG_WAIT_EXTENSION);
             ResetLatch(MyLatch);
             CHECK_FOR_INTERRUPTS();
         });

@@ -37,8 +37,8 @@ struct seat {
 
 struct placed_unit {
     unit what;
-    int at = -1;               // seat
-    std::int64_t busy_us = 0;  // over the last window
+    int at = -1;              // seat
+    std::int64_t busy_us = 0; // over the last window
     TimestampTz quiet_since = 0;
 };
 
@@ -79,8 +79,8 @@ class pool {
     std::vector<seat> seats_;
     std::vector<placed_unit> units_;
     std::multimap<Oid, Oid> views_;
-    TimestampTz window_ = 0;         // when busy times were last read
-    TimestampTz limited_until_ = 0;  // no background worker was free: serve with what runs
+    TimestampTz window_ = 0;            // when busy times were last read
+    TimestampTz limited_until_ = 0;     // no background worker was free: serve with what runs
     TimestampTz limited_for_ = 1000000; // doubles each time
     bool said_limited_ = false;
     bool changed_ = false; // units_ is not what shared memory says

@@ -40,47 +40,48 @@ statement read_rows = {
     nullptr};
 
 // By their keys, and at their places ($4, $12 below).
-#define LOCK_ROWS \
-    "SELECT w.n, p.ctid, p.next_offset" \
-    " FROM ROWS FROM (unnest($1), unnest($2), unnest($3)) WITH ORDINALITY" \
-    " AS w (view, topic, partition, n)" \
-    " JOIN kafka.progress p ON p.view = w.view AND p.topic = w.topic AND p.partition = w.partition"
+#define LOCK_ROWS                                                                                  \
+    "SELECT w.n, p.ctid, p.next_offset"                                                            \
+    " FROM ROWS FROM (unnest($1), unnest($2), unnest($3)) WITH ORDINALITY"                         \
+    " AS w (view, topic, partition, n)"                                                            \
+    " JOIN kafka.progress p ON p.view = w.view AND p.topic = w.topic AND p.partition = "           \
+    "w.partition"
 #define LOCKED " ORDER BY w.n FOR UPDATE OF p SKIP LOCKED"
 
-statement lock_rows = {
-    LOCK_ROWS LOCKED, 3, {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID}, nullptr};
+statement lock_rows = {LOCK_ROWS LOCKED, 3, {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID}, nullptr};
 statement lock_rows_there = {LOCK_ROWS " WHERE p.ctid = ANY ($4)" LOCKED,
                              4,
                              {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIDARRAYOID},
                              nullptr};
 
-#define WRITE_ROWS \
-    "UPDATE kafka.progress p SET next_offset = w.next," \
-    " leader_epoch = CASE WHEN w.epoch >= 0 THEN w.epoch ELSE p.leader_epoch END," \
-    " rows = p.rows + w.rows, skipped = p.skipped + w.skipped," \
-    " mark_offset = CASE w.mark WHEN -1 THEN p.mark_offset WHEN -2 THEN NULL ELSE w.mark END," \
-    " mark_time = CASE w.mark WHEN -1 THEN p.mark_time ELSE w.mark_time END," \
-    " mark_size = CASE w.mark WHEN -1 THEN p.mark_size ELSE w.mark_size END" \
-    " FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4), unnest($5), unnest($6)," \
-    " unnest($7), unnest($8), unnest($9), unnest($10), unnest($11))" \
-    " WITH ORDINALITY AS w (view, topic, partition, believed, next, epoch, rows, skipped, mark, mark_time," \
-    " mark_size, n)" \
-    " WHERE p.view = w.view AND p.topic = w.topic AND p.partition = w.partition" \
+#define WRITE_ROWS                                                                                 \
+    "UPDATE kafka.progress p SET next_offset = w.next,"                                            \
+    " leader_epoch = CASE WHEN w.epoch >= 0 THEN w.epoch ELSE p.leader_epoch END,"                 \
+    " rows = p.rows + w.rows, skipped = p.skipped + w.skipped,"                                    \
+    " mark_offset = CASE w.mark WHEN -1 THEN p.mark_offset WHEN -2 THEN NULL ELSE w.mark END,"     \
+    " mark_time = CASE w.mark WHEN -1 THEN p.mark_time ELSE w.mark_time END,"                      \
+    " mark_size = CASE w.mark WHEN -1 THEN p.mark_size ELSE w.mark_size END"                       \
+    " FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4), unnest($5), unnest($6),"     \
+    " unnest($7), unnest($8), unnest($9), unnest($10), unnest($11))"                               \
+    " WITH ORDINALITY AS w (view, topic, partition, believed, next, epoch, rows, skipped, mark, "  \
+    "mark_time,"                                                                                   \
+    " mark_size, n)"                                                                               \
+    " WHERE p.view = w.view AND p.topic = w.topic AND p.partition = w.partition"                   \
     " AND p.next_offset = w.believed"
 #define WRITTEN " RETURNING w.n, p.ctid"
 
-statement write_rows = {
-    WRITE_ROWS WRITTEN,
-    11,
-    {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-     INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID},
-    nullptr};
-statement write_rows_there = {
-    WRITE_ROWS " AND p.ctid = ANY ($12)" WRITTEN,
-    12,
-    {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-     INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIDARRAYOID},
-    nullptr};
+statement write_rows = {WRITE_ROWS WRITTEN,
+                        11,
+                        {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+                         INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+                         INT4ARRAYOID},
+                        nullptr};
+statement write_rows_there = {WRITE_ROWS " AND p.ctid = ANY ($12)" WRITTEN,
+                              12,
+                              {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+                               INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+                               INT4ARRAYOID, TIDARRAYOID},
+                              nullptr};
 
 // A row is only made while its view's registry row can be locked and says active: a drop or a pause
 // on its way wins.
@@ -99,12 +100,11 @@ statement insert_rows = {
     {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID},
     nullptr};
 
-statement active_rows = {
-    "SELECT r.view::pg_catalog.oid FROM kafka.registry r"
-    " WHERE r.view = ANY ($1) AND r.state = 'active'",
-    1,
-    {OIDARRAYOID},
-    nullptr};
+statement active_rows = {"SELECT r.view::pg_catalog.oid FROM kafka.registry r"
+                         " WHERE r.view = ANY ($1) AND r.state = 'active'",
+                         1,
+                         {OIDARRAYOID},
+                         nullptr};
 
 statement cluster_rows = {
     "UPDATE kafka.registry r SET cluster_id = $2 WHERE r.view IN (SELECT l.view"
@@ -142,12 +142,13 @@ Datum array_of(std::size_t n, Oid type, Get get)
     for (std::size_t i = 0; i < n; i++)
         all[i] = get(i);
     bool by_value = type != TEXTOID && type != TIDOID;
-    int length = type == TEXTOID  ? -1
-                 : type == TIDOID ? static_cast<int>(sizeof(ItemPointerData))
+    int length = type == TEXTOID   ? -1
+                 : type == TIDOID  ? static_cast<int>(sizeof(ItemPointerData))
                  : type == INT8OID ? 8
                                    : 4;
     char align = type == INT8OID ? TYPALIGN_DOUBLE : type == TIDOID ? TYPALIGN_SHORT : TYPALIGN_INT;
-    return PointerGetDatum(construct_array(all, static_cast<int>(n), type, length, by_value, align));
+    return PointerGetDatum(
+        construct_array(all, static_cast<int>(n), type, length, by_value, align));
 }
 
 Datum oids(const std::vector<Oid>& v)
@@ -226,7 +227,8 @@ struct found {
     std::size_t take(std::uint64_t row)
     {
         bool null;
-        std::size_t n = numbers[static_cast<std::size_t>(DatumGetInt64(field_of(row, 1, &null))) - 1];
+        std::size_t n =
+            numbers[static_cast<std::size_t>(DatumGetInt64(field_of(row, 1, &null))) - 1];
         at[n] = *reinterpret_cast<ItemPointer>(DatumGetPointer(field_of(row, 2, &null)));
         there[n] = true;
         return n;
@@ -255,7 +257,8 @@ void execute_there(statement& s, Datum* arguments)
 {
     int level = NewGUCNestLevel();
     for (const char* way : {"enable_seqscan", "enable_indexscan", "enable_bitmapscan"})
-        (void)set_config_option(way, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+        (void)set_config_option(way, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                                false);
     execute(s, arguments);
     AtEOXact_GUC(true, level);
 }
@@ -281,13 +284,12 @@ plain_positions read_all(const std::vector<Oid>& views)
     Datum arguments[] = {oids(views)};
     execute(read_rows, arguments);
     std::uint64_t n = SPI_processed;
-    auto* rows = static_cast<plain_position*>(
-        MemoryContextAlloc(caller, (n + 1) * sizeof(plain_position)));
+    auto* rows =
+        static_cast<plain_position*>(MemoryContextAlloc(caller, (n + 1) * sizeof(plain_position)));
     for (std::uint64_t i = 0; i < n; i++) {
         bool null;
         rows[i].view = DatumGetObjectId(field_of(i, 1, &null));
-        rows[i].topic =
-            MemoryContextStrdup(caller, TextDatumGetCString(field_of(i, 2, &null)));
+        rows[i].topic = MemoryContextStrdup(caller, TextDatumGetCString(field_of(i, 2, &null)));
         rows[i].partition = DatumGetInt32(field_of(i, 3, &null));
         rows[i].next = DatumGetInt64(field_of(i, 4, &null));
         Datum epoch = field_of(i, 5, &null);
@@ -317,7 +319,8 @@ void read_positions(const std::vector<served_view*>& views)
         const plain_position& p = all.rows[i];
         for (served_view* v : views)
             if (v->is.view == p.view)
-                v->positions[{p.topic, partition_id(p.partition)}] = {p.next, p.next, p.epoch, p.mark};
+                v->positions[{p.topic, partition_id(p.partition)}] = {p.next, p.next, p.epoch,
+                                                                      p.mark};
     }
 }
 
@@ -390,16 +393,21 @@ void write_positions(const std::vector<moved>& moves)
                 view_column(m),
                 topic_column(m),
                 partition_column(m),
-                array_of(m.size(), INT8OID, [&](std::size_t i) { return Int64GetDatum(m[i].believed); }),
+                array_of(m.size(), INT8OID,
+                         [&](std::size_t i) { return Int64GetDatum(m[i].believed); }),
                 next_column(m),
-                array_of(m.size(), INT4OID, [&](std::size_t i) { return Int32GetDatum(m[i].epoch); }),
-                array_of(m.size(), INT8OID, [&](std::size_t i) { return Int64GetDatum(m[i].rows); }),
-                array_of(m.size(), INT8OID, [&](std::size_t i) { return Int64GetDatum(m[i].skipped); }),
+                array_of(m.size(), INT4OID,
+                         [&](std::size_t i) { return Int32GetDatum(m[i].epoch); }),
+                array_of(m.size(), INT8OID,
+                         [&](std::size_t i) { return Int64GetDatum(m[i].rows); }),
+                array_of(m.size(), INT8OID,
+                         [&](std::size_t i) { return Int64GetDatum(m[i].skipped); }),
                 array_of(m.size(), INT8OID,
                          [&](std::size_t i) { return Int64GetDatum(m[i].mark.offset); }),
                 array_of(m.size(), INT8OID,
                          [&](std::size_t i) { return Int64GetDatum(m[i].mark.timestamp_ms); }),
-                array_of(m.size(), INT4OID, [&](std::size_t i) { return Int32GetDatum(m[i].mark.size); }),
+                array_of(m.size(), INT4OID,
+                         [&](std::size_t i) { return Int32GetDatum(m[i].mark.size); }),
                 there ? known_places(f) : Datum(0),
             };
             there ? execute_there(write_rows_there, arguments) : execute(write_rows, arguments);

@@ -26,7 +26,7 @@ namespace {
 struct level {
     Query* query;
     const level* outer;
-    const char* where; // " in view x", " in common table expression x", or ""
+    const char* where;     // " in view x", " in common table expression x", or ""
     Oid view = InvalidOid; // whose query this is: before 16 its range table names the view itself
 };
 
@@ -38,9 +38,9 @@ void collect(const level&, topics*);
 
 [[noreturn]] void refuse(const char* what, const char* where, const char* hint)
 {
-    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                    errmsg("continuous views do not support %s%s", what, where),
-                    errhint("%s", hint)));
+    ereport(ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg("continuous views do not support %s%s", what, where), errhint("%s", hint)));
     pg_unreachable();
 }
 
@@ -152,7 +152,7 @@ void collect(const level& at, topics* found)
         collect_entry(at, lfirst_node(RangeTblEntry, lc), found);
     walk w{&at, found};
     pg::walk_query(at.query, collect_sublinks, &w,
-                      QTW_IGNORE_RT_SUBQUERIES | QTW_IGNORE_CTE_SUBQUERIES);
+                   QTW_IGNORE_RT_SUBQUERIES | QTW_IGNORE_CTE_SUBQUERIES);
 }
 
 bool reads_topic(const level& at)
@@ -221,11 +221,13 @@ const shape_row shapes[] = {
 // Batches are merged in the view's own table: not on the way to a query above.
 const shape_row inner_shapes[] = {
     {[](const Query* q) { return q->hasAggs; }, "an aggregate",
-     "Aggregate in the view's own query, without a query around it; put what is computed from it into "
+     "Aggregate in the view's own query, without a query around it; put what is computed from it "
+     "into "
      "an ordinary view."},
     {[](const Query* q) { return q->groupClause != NIL || q->havingQual != nullptr; },
      "GROUP BY or HAVING",
-     "Group in the view's own query, without a query around it; put what is computed from it into an "
+     "Group in the view's own query, without a query around it; put what is computed from it into "
+     "an "
      "ordinary view."},
 };
 
@@ -247,7 +249,8 @@ void descend(const level& at, int rtindex)
         const level* home;
         CommonTableExpr* cte = find_cte(at, rte, &home);
         if (cte->cterecursive)
-            refuse("a recursive query over a topic", inside("common table expression", cte->ctename),
+            refuse("a recursive query over a topic",
+                   inside("common table expression", cte->ctename),
                    "Recursion over tables is fine beside the topic: join its result to the topic.");
         level inner{castNode(Query, cte->ctequery), home,
                     inside("common table expression", cte->ctename)};
@@ -333,7 +336,7 @@ void check_path(const level& at, bool top)
     if (top && q->sortClause != NIL)
         refuse("ORDER BY", at.where, "A table has no order: use ORDER BY when reading the view.");
     pg::walk_query(q, check_sublinks, const_cast<level*>(&at),
-                      QTW_IGNORE_RT_SUBQUERIES | QTW_IGNORE_CTE_SUBQUERIES);
+                   QTW_IGNORE_RT_SUBQUERIES | QTW_IGNORE_CTE_SUBQUERIES);
     ListCell* lc;
     foreach (lc, q->jointree->fromlist) {
         Node* item = static_cast<Node*>(lfirst(lc));

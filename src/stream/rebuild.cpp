@@ -62,8 +62,9 @@ void rebuilding::plan()
             topic::batch_in_force scope(&planned_for);
             plan_view(view_);
         }
-        view_.plan.columns = columns_for(view_.is.topic_table, view_.is.owner, view_.plan.attributes,
-                                         view_.is.options.on_error == "dead_letter");
+        view_.plan.columns =
+            columns_for(view_.is.topic_table, view_.is.owner, view_.plan.attributes,
+                        view_.is.options.on_error == "dead_letter");
         share_.rows.columns = &view_.plan.columns;
         replay nothing{view_, share_.rows};
         share_.rows.missing.clear();
@@ -165,8 +166,8 @@ void rebuilding::show(const topic::reader& reader, const std::vector<ingest::chu
         messages_ += static_cast<std::uint32_t>(c->rows.messages.size());
         for (const ingest::advance& a : c->advances)
             while (rows.topics.size() <= a.topic.value)
-                rows.topics.push_back(reader.topic(
-                    topic_number(static_cast<std::uint16_t>(rows.topics.size()))));
+                rows.topics.push_back(
+                    reader.topic(topic_number(static_cast<std::uint16_t>(rows.topics.size()))));
     }
 }
 
@@ -176,7 +177,8 @@ void rebuilding::pass()
     for (const ingest::chunk* c : share_.rows.chunks)
         for (const ingest::advance& a : c->advances)
             for (topic::partition_ranges& p : left_)
-                if (p.partition == a.partition.value && p.topic == share_.rows.topics[a.topic.value])
+                if (p.partition == a.partition.value &&
+                    p.topic == share_.rows.topics[a.topic.value])
                     p.ranges[0].first = std::max(p.ranges[0].first, a.next.value);
     records_ += messages_;
     pgstat_progress_update_param(PROGRESS_COPY_TUPLES_PROCESSED, records_);
@@ -247,11 +249,13 @@ void rebuilding::judge(std::vector<refused> bad)
     for (refused& f : bad) {
         if (auto stop = must_stop(share_, f))
             throw pg::fault_error({.kind = fault_kind::bad_record,
-                                   .message = "REFRESH of \"" + name_ + "\" met a record at which "
+                                   .message = "REFRESH of \"" + name_ +
+                                              "\" met a record at which "
                                               "the view stops",
                                    .detail = stop->reason + ": " + stop->error,
-                                   .hint = "The view is as it was. Mend the query, the table or the "
-                                           "format, or change kafka.on_error."});
+                                   .hint =
+                                       "The view is as it was. Mend the query, the table or the "
+                                       "format, or change kafka.on_error."});
         note(share_, std::move(f));
     }
     write_refusals(share_);

@@ -53,13 +53,13 @@ class rebuilding {
     const topic::line& line_;
     std::string name_;
     served_view view_;
-    share share_; // of the batch in work
+    share share_;                // of the batch in work
     std::uint32_t messages_ = 0; // in it
-    ranges left_; // to read
-    std::int64_t records_ = 0; // read, for pg_stat_progress_copy
+    ranges left_;                // to read
+    std::int64_t records_ = 0;   // read, for pg_stat_progress_copy
 
     subtransaction piece_;
-    standing before_;        // the piece
+    standing before_;          // the piece
     std::int64_t size_ = 1;    // of the piece, in batches
     std::int64_t count_ = 0;   // in it so far
     std::int64_t careful_ = 0; // batches to be applied carefully

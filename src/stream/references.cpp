@@ -39,8 +39,8 @@ foreign_key look_up_key(Oid constraint)
     auto* c = reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple));
     foreign_key k{pstrdup(NameStr(c->conname)), c->conrelid, c->confrelid,
                   c->confmatchtype == FKCONSTR_MATCH_FULL};
-    DeconstructFkConstraintRow(tuple, &k.count, k.columns, k.keys, k.equal, nullptr, nullptr, nullptr,
-                               nullptr);
+    DeconstructFkConstraintRow(tuple, &k.count, k.columns, k.keys, k.equal, nullptr, nullptr,
+                               nullptr, nullptr);
     ReleaseSysCache(tuple);
     return k;
 }
@@ -67,13 +67,13 @@ const char* query_of(const foreign_key& k)
                                  get_atttype(k.from, k.columns[i]));
     }
     // By output functions: a cast might be a function of the view's owner.
-    return psprintf("SELECT concat_ws(', '%s) FROM fresh WHERE (%s)%s AND NOT EXISTS (SELECT FROM %s%s x"
-                    " WHERE %s) LIMIT 1",
-                    values.data, nulls.data, k.full ? psprintf(" < %d", k.count) : " = 0",
-                    get_rel_relkind(k.to) == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
-                    quote_qualified_identifier(get_namespace_name(get_rel_namespace(k.to)),
-                                               get_rel_name(k.to)),
-                    equal.data);
+    return psprintf(
+        "SELECT concat_ws(', '%s) FROM fresh WHERE (%s)%s AND NOT EXISTS (SELECT FROM %s%s x"
+        " WHERE %s) LIMIT 1",
+        values.data, nulls.data, k.full ? psprintf(" < %d", k.count) : " = 0",
+        get_rel_relkind(k.to) == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
+        quote_qualified_identifier(get_namespace_name(get_rel_namespace(k.to)), get_rel_name(k.to)),
+        equal.data);
 }
 
 const char* names_of(const foreign_key& k)
@@ -122,10 +122,11 @@ KE_FUNCTION(kafka_engine_check_references)
     auto* data = reinterpret_cast<TriggerData*>(fcinfo->context);
     const foreign_key k = look_up_key(atooid(data->tg_trigger->tgargs[0]));
     if (const char* missing = find_missing(k, data))
-        ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-                        errmsg("insert or update on table \"%s\" violates foreign key constraint \"%s\"",
-                               get_rel_name(k.from), k.name),
-                        errdetail("Key (%s)=(%s) is not present in table \"%s\".", names_of(k), missing,
-                                  get_rel_name(k.to))));
+        ereport(ERROR,
+                (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+                 errmsg("insert or update on table \"%s\" violates foreign key constraint \"%s\"",
+                        get_rel_name(k.from), k.name),
+                 errdetail("Key (%s)=(%s) is not present in table \"%s\".", names_of(k), missing,
+                           get_rel_name(k.to))));
     return PointerGetDatum(nullptr);
 }

@@ -66,8 +66,8 @@ offsets read_offsets(Oid view, const char* sql)
         for (std::uint64_t i = 0; i < p.count; i++) {
             bool null;
             p.all[i] = {MemoryContextStrdup(to, field(i, 1)), pg_strtoint32(field(i, 2)),
-                        DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3,
-                                                    &null))};
+                        DatumGetInt64(
+                            SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &null))};
         }
         spi.end();
         return p;
@@ -116,7 +116,7 @@ class refreshing {
     offsets first_, done_, ends_; // still held from here on; read so far; ends taken at the start
     std::set<partition_key> cut_; // end below the view's position: made anew
     offsets absent_;              // not the table's any more: where the worker left them
-    std::int64_t gone_ = 0; // records that the topic does not hold any more
+    std::int64_t gone_ = 0;       // records that the topic does not hold any more
     std::unique_ptr<rebuilding> work_;
 };
 
@@ -128,12 +128,13 @@ refreshing::refreshing(Oid view, bool concurrently)
                                .message = "the options of view \"" + is_.name + "\" do not hold",
                                .detail = is_.invalid});
     if (!is_.body.empty())
-        throw pg::fault_error({.kind = fault_kind::wrong_object,
-                               .message = "\"" + is_.name + "\" is a stream and has no rows of its own",
-                               .hint = "kafka.seek() makes its statements run over records again."});
+        throw pg::fault_error(
+            {.kind = fault_kind::wrong_object,
+             .message = "\"" + is_.name + "\" is a stream and has no rows of its own",
+             .hint = "kafka.seek() makes its statements run over records again."});
     const bool own = is_.target == view || pg::call([&] {
-        return get_rel_namespace(is_.target) == get_namespace_oid("kafka", false);
-    });
+                         return get_rel_namespace(is_.target) == get_namespace_oid("kafka", false);
+                     });
     if (!own)
         throw pg::fault_error(
             {.kind = fault_kind::wrong_object,
@@ -202,7 +203,8 @@ void refreshing::judge_gaps()
         throw pg::fault_error(
             {.kind = fault_kind::offset_out_of_range,
              .message = "the topic does not hold all that view \"" + is_.name + "\" was made of",
-             .detail = "Since the view began " + count + " left the topic: their rows would be gone.",
+             .detail =
+                 "Since the view began " + count + " left the topic: their rows would be gone.",
              .hint = "SET kafka.refresh_gap = 'accept' to go on without them."});
     pg::call([&] {
         ereport(NOTICE, (errmsg("%ld%s no longer in the topic, and the rows no longer in the view",
@@ -361,7 +363,8 @@ std::uint64_t refresh_continuous_view(RefreshMatViewStmt* stmt)
                                 "kafka.seek(view, 'latest').")));
     const Oid view = RangeVarGetRelidExtended(stmt->relation, ShareUpdateExclusiveLock, 0,
                                               RangeVarCallbackOwnsRelation, nullptr);
-    if (adopt_copies(GetUserNameFromId(GetUserId(), false))) // whose columns have numbers of elsewhere
+    if (adopt_copies(
+            GetUserNameFromId(GetUserId(), false))) // whose columns have numbers of elsewhere
         record_dependencies();
     const int level = NewGUCNestLevel();
     settle_session();

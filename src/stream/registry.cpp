@@ -46,7 +46,8 @@ const char load_sql[] =
     " ARRAY(SELECT w FROM jsonb_each_text(r.options) e, unnest(ARRAY[e.key, e.value]) w),"
     " ARRAY(SELECT w FROM jsonb_each_text(r.settings) e, unnest(ARRAY[e.key, e.value]) w),"
     " r.target_columns, r.body"
-    " FROM kafka.registry r JOIN pg_class v ON v.oid = r.view JOIN pg_namespace n ON n.oid = v.relnamespace"
+    " FROM kafka.registry r JOIN pg_class v ON v.oid = r.view JOIN pg_namespace n ON n.oid = "
+    "v.relnamespace"
     " JOIN pg_class q ON q.oid = r.query"
     " JOIN pg_foreign_table t ON t.ftrelid = r.topic_table"
     " ORDER BY r.view::oid";
@@ -156,8 +157,8 @@ view_state state_of(char c)
 
 registered_view make_view(const plain_row& r)
 {
-    registered_view v{r.view,   r.query,  r.topic_table,     r.target, r.owner,
-                      state_of(r.state), r.name, r.cluster_id};
+    registered_view v{r.view,  r.query,           r.topic_table, r.target,
+                      r.owner, state_of(r.state), r.name,        r.cluster_id};
     v.settings = pairs(r.settings, r.setting_words);
     v.body = r.body;
     v.target_columns.assign(r.target_columns, r.target_columns + r.columns);
@@ -194,9 +195,9 @@ registered_view load_view(Oid view)
     for (registered_view& v : load_registry())
         if (v.view == view)
             return std::move(v);
-    throw pg::fault_error({.kind = fault_kind::wrong_object,
-                           .message = "relation with OID " + std::to_string(view) +
-                                      " is not a continuous view"});
+    throw pg::fault_error(
+        {.kind = fault_kind::wrong_object,
+         .message = "relation with OID " + std::to_string(view) + " is not a continuous view"});
 }
 
 } // namespace ke::stream

@@ -24,7 +24,7 @@ struct view_options {
     std::int64_t max_errors_in_a_row = 10000;
     std::int64_t max_dead_letters = 1000000;
     std::string dead_letter_topic; // "": none
-    std::string on_gap;   // stop, earliest, latest
+    std::string on_gap;            // stop, earliest, latest
     std::string group_id;
     std::string key, on_conflict, delete_when; // as given; "": not
 };

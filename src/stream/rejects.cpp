@@ -59,10 +59,12 @@ std::optional<stop_report> must_stop(const share& s, const refused& f)
         return stop_report{place_of(f), error_of(f)};
     const std::int64_t before = f.number == s.after_last ? s.in_a_row : 0;
     if (before >= o.max_errors_in_a_row)
-        return stop_report{std::to_string(before) + " records in a row could not be stored "
-                           "(kafka.max_errors_in_a_row): mend the query, the table or the format, "
-                           "then kafka.retry and kafka.resume",
-                           place_of(f) + ": " + error_of(f)};
+        return stop_report{
+            std::to_string(before) +
+                " records in a row could not be stored "
+                "(kafka.max_errors_in_a_row): mend the query, the table or the format, "
+                "then kafka.retry and kafka.resume",
+            place_of(f) + ": " + error_of(f)};
     if (o.on_error == "dead_letter" && static_cast<std::int64_t>(s.refusals.size()) >= s.room)
         return stop_report{"kafka.dead_letters holds " + std::to_string(o.max_dead_letters) +
                                " records of the view (kafka.max_dead_letters): kafka.retry or "

@@ -29,7 +29,7 @@ ObjectAddress define_table(CreateStmt* create, Oid owner)
     static char toast_prefix[] = "toast";
     static char* namespaces[] = {toast_prefix, nullptr};
     Datum toast = transformRelOptions(Datum(0), create->options, "toast", namespaces, true, false);
-    (void) heap_reloptions(RELKIND_TOASTVALUE, toast, true);
+    (void)heap_reloptions(RELKIND_TOASTVALUE, toast, true);
     NewRelationCreateToastTable(address.objectId, toast);
     return address;
 }
@@ -38,8 +38,8 @@ ObjectAddress define_table(CreateStmt* create, Oid owner)
 RangeVar* hidden_name(const char* prefix, const char* view_name, const char* label)
 {
     Oid schema = get_namespace_oid("kafka", false);
-    return makeRangeVar(pstrdup("kafka"), ChooseRelationName(prefix, view_name, label, schema, false),
-                        -1);
+    return makeRangeVar(pstrdup("kafka"),
+                        ChooseRelationName(prefix, view_name, label, schema, false), -1);
 }
 
 } // namespace
@@ -75,8 +75,8 @@ List* column_definitions(Query* query)
         if (e->resjunk)
             continue;
         Node* expr = reinterpret_cast<Node*>(e->expr);
-        ColumnDef* c = makeColumnDef(e->resname, exprType(expr), exprTypmod(expr),
-                                     exprCollation(expr));
+        ColumnDef* c =
+            makeColumnDef(e->resname, exprType(expr), exprTypmod(expr), exprCollation(expr));
         if (type_is_collatable(exprType(expr)) && !OidIsValid(c->collOid))
             ereport(ERROR,
                     (errcode(ERRCODE_INDETERMINATE_COLLATION),
@@ -126,21 +126,21 @@ Oid open_target(const char* name)
     List* names = textToQualifiedNameList(cstring_to_text(name));
     Oid target = RangeVarGetRelid(makeRangeVarFromNameList(names), RowExclusiveLock, false);
     if (get_rel_namespace(target) == get_namespace_oid("kafka", false))
-        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-                        errmsg("a continuous view cannot feed \"%s\"", get_rel_name(target)),
-                        errdetail("\"%s\" is a catalog.", get_rel_name(target)),
-                        errhint("A continuous view feeds permanent ordinary or partitioned tables of "
-                                "this database.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                 errmsg("a continuous view cannot feed \"%s\"", get_rel_name(target)),
+                 errdetail("\"%s\" is a catalog.", get_rel_name(target)),
+                 errhint("A continuous view feeds permanent ordinary or partitioned tables of "
+                         "this database.")));
     return target;
 }
 
 ObjectAddress make_view_on(Oid target, IntoClause* into, const std::int16_t* attributes, int count)
 {
     if (into->options != NIL || into->tableSpaceName || into->accessMethod)
-        ereport(ERROR,
-                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                 errmsg("storage options cannot be given together with \"kafka.into\""),
-                 errhint("Set them on the table \"%s\" itself.", get_rel_name(target))));
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("storage options cannot be given together with \"kafka.into\""),
+                        errhint("Set them on the table \"%s\" itself.", get_rel_name(target))));
     StringInfoData text;
     initStringInfo(&text);
     appendStringInfoString(&text, "SELECT ");
@@ -178,11 +178,12 @@ Oid make_state_table(const char* view_name, List* columns, Oid owner)
 ObjectAddress make_final_view(IntoClause* into, List* columns, Query* final)
 {
     if (into->options != NIL || into->tableSpaceName || into->accessMethod)
-        ereport(ERROR,
-                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                 errmsg("storage options cannot be given for this continuous view"),
-                 errdetail("Its rows are finished from states, which stand in a table of their own."),
-                 errhint("Leave them out.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg("storage options cannot be given for this continuous view"),
+             errdetail("Its rows are finished from states, which stand in a table of their own."),
+             errhint("Leave them out.")));
     CreateStmt* create = makeNode(CreateStmt);
     create->relation = into->rel;
     create->tableElts = columns;

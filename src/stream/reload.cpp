@@ -30,7 +30,8 @@ bool same_options(const view_options& a, const view_options& b)
            a.flush_interval_us == b.flush_interval_us &&
            a.synchronous_commit == b.synchronous_commit && a.on_error == b.on_error &&
            a.max_errors_in_a_row == b.max_errors_in_a_row &&
-           a.max_dead_letters == b.max_dead_letters && a.on_gap == b.on_gap && a.group_id == b.group_id;
+           a.max_dead_letters == b.max_dead_letters && a.on_gap == b.on_gap &&
+           a.group_id == b.group_id;
 }
 
 // cluster_id is left out: we write it ourselves.
@@ -133,8 +134,8 @@ void worker::take_over(std::vector<wanted>& all)
     sources_.clear();
     for (wanted& w : all) {
         auto old = std::find_if(before.begin(), before.end(), [&](auto& s) {
-            return s && !s->stale && same_table(s->table, w.table) &&
-                   s->consumers == w.consumers && s->of_consumers == w.of_consumers;
+            return s && !s->stale && same_table(s->table, w.table) && s->consumers == w.consumers &&
+                   s->of_consumers == w.of_consumers;
         });
         if (old != before.end()) {
             fill_source(**old, w, old->get());
@@ -185,8 +186,8 @@ void worker::fill_source(source& s, wanted& w, source* old)
                 auto& rows = w.stored[is.view];
                 auto row = rows.find(k);
                 bool has = believed != (*same)->positions.end();
-                if (!w.stored.empty() && (has != (row != rows.end()) ||
-                                          (has && believed->second.next != row->second)))
+                if (!w.stored.empty() &&
+                    (has != (row != rows.end()) || (has && believed->second.next != row->second)))
                     keep = false; // rewound, or somebody else's work
             }
         if (keep) {

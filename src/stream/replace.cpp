@@ -50,12 +50,14 @@ registration read_registration(Oid view)
     a.add_oid(view);
     spi_stretch spi;
     spi.begin();
-    run("SELECT r.target::oid, r.options->>'key', r.options->>'on_conflict', r.options->>'delete_when',"
+    run("SELECT r.target::oid, r.options->>'key', r.options->>'on_conflict', "
+        "r.options->>'delete_when',"
         " r.body, a.attname FROM kafka.registry r LEFT JOIN pg_class c ON c.oid = r.view"
         " LEFT JOIN LATERAL (SELECT b.attname, b.attnum::int AS n FROM pg_attribute b"
         " WHERE c.relkind = 'v' AND b.attrelid = r.view AND b.attnum > 0 UNION ALL"
         " SELECT b.attname, u.n FROM unnest(r.target_columns) WITH ORDINALITY u (attnum, n)"
-        " JOIN pg_attribute b ON b.attrelid = r.view AND b.attnum = u.attnum WHERE c.relkind <> 'v') a"
+        " JOIN pg_attribute b ON b.attrelid = r.view AND b.attnum = u.attnum WHERE c.relkind <> "
+        "'v') a"
         " ON true WHERE r.view = $1 ORDER BY a.n",
         a);
     registration r{};
@@ -76,12 +78,12 @@ registration read_registration(Oid view)
 
 [[noreturn]] void refuse_columns(Oid view, const char* detail)
 {
-    ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-                    errmsg("the new query does not give the columns of view \"%s\"",
-                           get_rel_name(view)),
-                    errdetail("%s", detail),
-                    errhint("Columns keep their order, names, types and aggregates. For others create "
-                            "another view.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+             errmsg("the new query does not give the columns of view \"%s\"", get_rel_name(view)),
+             errdetail("%s", detail),
+             errhint("Columns keep their order, names, types and aggregates. For others create "
+                     "another view.")));
     pg_unreachable();
 }
 
@@ -97,8 +99,9 @@ const char* difference(Oid relation, AttrNumber number, Node* expr)
                         format_type_with_typemod(exprType(expr), exprTypmod(expr)));
     if (collation != exprCollation(expr))
         return psprintf("has collation %s, not %s", generate_collation_name(collation),
-                        OidIsValid(exprCollation(expr)) ? generate_collation_name(exprCollation(expr))
-                                                        : "none that is certain");
+                        OidIsValid(exprCollation(expr))
+                            ? generate_collation_name(exprCollation(expr))
+                            : "none that is certain");
     return nullptr;
 }
 
@@ -115,10 +118,11 @@ void check_shown(Oid view, Oid typed, Query* query, List* names)
         if (!wanted)
             refuse_columns(view, psprintf("It has more columns: \"%s\".", e->resname));
         if (strcmp(wanted, e->resname) != 0)
-            refuse_columns(view, psprintf("Column %d is \"%s\", not \"%s\".", n + 1, wanted, e->resname));
+            refuse_columns(view,
+                           psprintf("Column %d is \"%s\", not \"%s\".", n + 1, wanted, e->resname));
         n++;
-        if (const char* other = difference(typed, static_cast<AttrNumber>(n),
-                                           reinterpret_cast<Node*>(e->expr)))
+        if (const char* other =
+                difference(typed, static_cast<AttrNumber>(n), reinterpret_cast<Node*>(e->expr)))
             refuse_columns(view, psprintf("Column \"%s\" %s.", wanted, other));
     }
     if (n < list_length(names))
@@ -143,7 +147,8 @@ void check_stored(Oid view, Oid hidden, Query* partial, bool grouped)
     const int count = RelationGetNumberOfAttributes(rel);
     bool alike = count == list_length(partial->targetList) && is_grouped(old) == grouped;
     for (int i = 0; alike && i < count; i++) {
-        Node* expr = reinterpret_cast<Node*>(list_nth_node(TargetEntry, partial->targetList, i)->expr);
+        Node* expr =
+            reinterpret_cast<Node*>(list_nth_node(TargetEntry, partial->targetList, i)->expr);
         alike = !difference(hidden, static_cast<AttrNumber>(i + 1), expr);
     }
     table_close(rel, NoLock);
@@ -163,14 +168,15 @@ void replace_view_query(Oid view, const handled_view& h, const registration& r, 
                                get_rel_name(topic_table), get_rel_name(h.topic_table)),
                         errhint("Positions belong to a topic table. Create another view.")));
     check_rights_everywhere(query);
-    const bool finishes = r.target != view &&
-                          get_rel_namespace(r.target) == get_namespace_oid("kafka", false);
+    const bool finishes =
+        r.target != view && get_rel_namespace(r.target) == get_namespace_oid("kafka", false);
     check_shown(view, finishes ? view : h.query, query, r.shown);
     const bool grouped = is_grouped(query);
     if (!grouped)
         take_names(query, h.query);
     request given = r.given;
-    const int kept = list_length(r.shown) + 1 + (given.delete_when ? 1 : 0); // and the order of arrival
+    const int kept =
+        list_length(r.shown) + 1 + (given.delete_when ? 1 : 0); // and the order of arrival
     Relation hidden = table_open(h.query, NoLock);
     given.unavailable = RelationGetNumberOfAttributes(hidden) > kept;
     table_close(hidden, NoLock);
@@ -195,8 +201,8 @@ void replace_statements(Oid view, const handled_view& h, const registration& r, 
     List* queries = judge_statements(text, h.topic_table);
     const Oid old = find_body(r.body);
     privileged who = begin_privileged();
-    (void) deleteDependencyRecordsForSpecific(RelationRelationId, view, DEPENDENCY_NORMAL,
-                                              ProcedureRelationId, old);
+    (void)deleteDependencyRecordsForSpecific(RelationRelationId, view, DEPENDENCY_NORMAL,
+                                             ProcedureRelationId, old);
     CommandCounterIncrement();
     ObjectAddress address, relation;
     ObjectAddressSet(address, ProcedureRelationId, old);
@@ -211,7 +217,7 @@ void replace_statements(Oid view, const handled_view& h, const registration& r, 
 
 void replace_query(Oid view, const char* text)
 {
-    (void) look_up(view, false); // rights before locks
+    (void)look_up(view, false); // rights before locks
     if (adopt_copies(GetUserNameFromId(GetUserId(), false)))
         record_dependencies();
     LockRelationOid(view, AccessExclusiveLock);

@@ -63,11 +63,12 @@ chosen_letters choose(const registered_view& v, const char* condition)
     SPI_connect();
     sql_arguments a;
     a.add_oid(v.view);
-    run(psprintf("SELECT array_agg(c.id ORDER BY c.n), array_agg(c.size ORDER BY c.n) FROM"
-                 " (SELECT id, coalesce(octet_length(key), 0)::int8 + coalesce(octet_length(value), 0)"
-                 " AS size, row_number() OVER (ORDER BY topic, partition, record_offset, id) AS n"
-                 " FROM kafka.dead_letters WHERE view = $1 AND (%s\n)) c",
-                 condition ? condition : "true"),
+    run(psprintf(
+            "SELECT array_agg(c.id ORDER BY c.n), array_agg(c.size ORDER BY c.n) FROM"
+            " (SELECT id, coalesce(octet_length(key), 0)::int8 + coalesce(octet_length(value), 0)"
+            " AS size, row_number() OVER (ORDER BY topic, partition, record_offset, id) AS n"
+            " FROM kafka.dead_letters WHERE view = $1 AND (%s\n)) c",
+            condition ? condition : "true"),
         a);
     chosen_letters c{};
     bool null;
@@ -99,8 +100,7 @@ letters read_page(const std::int64_t* ids, int count)
     sql_arguments a;
     a.add(INT8ARRAYOID, id_array(ids, count));
     letters page{};
-    page.count = run("SELECT " LETTER_COLUMNS
-                     " FROM unnest($1) WITH ORDINALITY w (id, n)"
+    page.count = run("SELECT " LETTER_COLUMNS " FROM unnest($1) WITH ORDINALITY w (id, n)"
                      " JOIN kafka.dead_letter_log d ON d.id = w.id ORDER BY w.n FOR UPDATE OF d",
                      a);
     page.all = static_cast<letter*>(MemoryContextAlloc(to, sizeof(letter) * (page.count + 1)));
@@ -130,7 +130,8 @@ void give_new_reason(std::int64_t id, const refused& f)
     a.add_text(to_server_text(f.reason));
     a.add_text(f.detail.empty() ? nullptr : to_server_text(f.detail));
     a.add_text(f.column.empty() ? nullptr : to_server_text(f.column));
-    run("UPDATE kafka.dead_letter_log SET sqlstate = $2, message = $3, detail = $4, column_name = $5,"
+    run("UPDATE kafka.dead_letter_log SET sqlstate = $2, message = $3, detail = $4, column_name = "
+        "$5,"
         " attempts = attempts + 1, failed_at = clock_timestamp() WHERE id = $1",
         a);
     spi.end();
@@ -299,7 +300,8 @@ std::int64_t discard(Oid view, const char* condition)
 Oid view_argument(FunctionCallInfo fcinfo)
 {
     if (PG_ARGISNULL(0))
-        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the view must not be null")));
+        ereport(ERROR,
+                (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the view must not be null")));
     return PG_GETARG_OID(0);
 }
 

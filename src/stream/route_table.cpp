@@ -36,7 +36,7 @@ struct route_table {
 
     FmgrInfo order;     // of a value and a bound
     FmgrInfo of_bounds; // of two bounds
-    Datum* bounds;     // ascending, all different
+    Datum* bounds;      // ascending, all different
     int bound_count;
     // Stretch 2k lies before bound k, 2k + 1 is the bound itself; the last is behind all of them. The
     // views of stretch i are views[begins[i]] to before views[begins[i + 1]].
@@ -121,9 +121,8 @@ views_found find_constant(route_table* t, Datum value)
 int compare_bounds(const void* a, const void* b, void* table)
 {
     auto* t = static_cast<route_table*>(table);
-    return DatumGetInt32(FunctionCall2Coll(&t->of_bounds, t->collation,
-                                           *static_cast<const Datum*>(a),
-                                           *static_cast<const Datum*>(b)));
+    return DatumGetInt32(FunctionCall2Coll(
+        &t->of_bounds, t->collation, *static_cast<const Datum*>(a), *static_cast<const Datum*>(b)));
 }
 
 // The first bound that is not less than the value; whether it is equal to it.
@@ -155,11 +154,11 @@ stretches stretches_of(route_table* t, const route* r)
     stretches s = {0, 2 * t->bound_count};
     bool same;
     if (r->lower)
-        s.from = 2 * find_bound(t, &t->of_bounds, r->lower->constvalue, &same) +
-                 (r->with_lower ? 1 : 2);
+        s.from =
+            2 * find_bound(t, &t->of_bounds, r->lower->constvalue, &same) + (r->with_lower ? 1 : 2);
     if (r->upper)
-        s.to = 2 * find_bound(t, &t->of_bounds, r->upper->constvalue, &same) +
-               (r->with_upper ? 1 : 0);
+        s.to =
+            2 * find_bound(t, &t->of_bounds, r->upper->constvalue, &same) + (r->with_upper ? 1 : 0);
     return s;
 }
 
@@ -183,8 +182,8 @@ void gather_bounds(route_table* t, const route* const* routes, int views)
 void spread_views(route_table* t, const route* const* routes, int views)
 {
     const int stretch_count = 2 * t->bound_count + 1;
-    t->begins = static_cast<int*>(
-        palloc0(sizeof(int) * (static_cast<std::size_t>(stretch_count) + 2)));
+    t->begins =
+        static_cast<int*>(palloc0(sizeof(int) * (static_cast<std::size_t>(stretch_count) + 2)));
     // begins[i + 2] counts stretch i, becomes where i + 1 begins, and lends itself as a cursor.
     std::size_t total = 0;
     for (int v = 0; v < views; v++) {

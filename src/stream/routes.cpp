@@ -32,7 +32,8 @@ bool is_foreign(Node* node, void* context)
 {
     if (!node)
         return false;
-    if (IsA(node, Param) || IsA(node, SubPlan) || IsA(node, AlternativeSubPlan) || IsA(node, SubLink))
+    if (IsA(node, Param) || IsA(node, SubPlan) || IsA(node, AlternativeSubPlan) ||
+        IsA(node, SubLink))
         return true;
     if (!IsA(node, Var))
         return pg::walk_expression(node, is_foreign, context);
@@ -170,8 +171,8 @@ bool find_filters(const ForeignScan* scan, route* r)
 
 bool is_same(const route& a, const route& b)
 {
-    return a.equal == b.equal && a.order == b.order && a.of_bounds == b.of_bounds && a.type == b.type &&
-           a.collation == b.collation && equal(a.value, b.value);
+    return a.equal == b.equal && a.order == b.order && a.of_bounds == b.of_bounds &&
+           a.type == b.type && a.collation == b.collation && equal(a.value, b.value);
 }
 
 // ---- one expression for all records of a batch
@@ -212,8 +213,8 @@ struct evaluation {
     topic::row_maker* maker;
 };
 
-void look_at_chunk(const evaluation& e, route_table* t, const ingest::chunk& chunk, std::uint32_t first,
-                   hits* found)
+void look_at_chunk(const evaluation& e, route_table* t, const ingest::chunk& chunk,
+                   std::uint32_t first, hits* found)
 {
     CHECK_FOR_INTERRUPTS();
     ExprContext* context = GetPerTupleExprContext(e.estate);
@@ -256,9 +257,10 @@ hits* look_at_all(const group_work& work)
         elog(ERROR, "topic table %u is gone", work.batch->topic_table);
     Bitmapset* attributes = nullptr;
     pull_varattnos(reinterpret_cast<Node*>(work.routes[0]->value), 1, &attributes);
-    evaluation e = {estate, ExecInitExpr(work.routes[0]->value, nullptr),
-                    MakeSingleTupleTableSlot(RelationGetDescr(table), &TTSOpsVirtual),
-                    topic::make_row_maker(RelationGetDescr(table), *work.batch->columns, attributes)};
+    evaluation e = {
+        estate, ExecInitExpr(work.routes[0]->value, nullptr),
+        MakeSingleTupleTableSlot(RelationGetDescr(table), &TTSOpsVirtual),
+        topic::make_row_maker(RelationGetDescr(table), *work.batch->columns, attributes)};
     route_table* t = make_route_table(work.routes, work.views);
     MemoryContextSwitchTo(caller);
     std::uint32_t first = 0;
@@ -305,7 +307,8 @@ void choose_for(const group& shares)
 
 bool can_be_routed(const share& s)
 {
-    return s.works && s.view->plan.by && !s.feed->no_routes && !s.feed->columns.plan->has_error_column;
+    return s.works && s.view->plan.by && !s.feed->no_routes &&
+           !s.feed->columns.plan->has_error_column;
 }
 
 std::vector<group> find_groups(const std::vector<share*>& shares)

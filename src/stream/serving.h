@@ -61,8 +61,8 @@ struct log_mark {
 };
 
 struct position {
-    std::int64_t next;       // as kafka.progress says since our last commit, or as we found it
-    std::int64_t ahead;      // >= next: between the two there were only control records
+    std::int64_t next;  // as kafka.progress says since our last commit, or as we found it
+    std::int64_t ahead; // >= next: between the two there were only control records
     std::int32_t epoch = -1;
     log_mark mark = {};
 };
@@ -71,13 +71,15 @@ struct position {
 struct kept_plan {
     std::vector<SPIPlanPtr> before; // run first, in order
     SPIPlanPtr plan = nullptr;
-    std::vector<std::string> sql; // their texts: made anew where relations or columns have other names
-    std::int64_t generation = -1; // of the cached plans that `attributes` were taken from, summed up
+    std::vector<std::string>
+        sql; // their texts: made anew where relations or columns have other names
+    std::int64_t generation =
+        -1;                      // of the cached plans that `attributes` were taken from, summed up
     std::vector<int> attributes; // offset by FirstLowInvalidHeapAttributeNumber, ascending
     std::set<int> of_functions;  // likewise: read by functions of the query, as their scans told
     topic::decode_columns columns; // for this view alone
     tuple_shape shape;             // how its rows lie in the target; empty: not known (shape.h)
-    bool filtered = false;          // the shape is that of the rows that pass `by`, which has all filters
+    bool filtered = false; // the shape is that of the rows that pass `by`, which has all filters
     MemoryContext memory = nullptr; // of `by`
     route* by = nullptr;            // null: none (routes.h)
 };
@@ -102,9 +104,9 @@ struct served_view {
     phase at = phase::preparing;
     std::map<partition_key, position> positions;
     kept_plan plan;
-    bool alone = false; // a record was refused for a column that this view does not use
+    bool alone = false;   // a record was refused for a column that this view does not use
     bool suspect = false; // an end below the position was seen once
-    bool keeps = false; // the server refused a record of it: from then on read with records kept
+    bool keeps = false;   // the server refused a record of it: from then on read with records kept
 
     // What the limits on bad records go by.
     struct {
@@ -156,16 +158,16 @@ struct feed_state {
 
     std::vector<ingest::chunk*> gathered;
     std::int64_t rows = 0, messages = 0, bytes = 0; // in gathered
-    std::vector<partition_key> partitions; // it was opened on
-    std::vector<std::size_t> topic_of;     // of each partition: index into topics
+    std::vector<partition_key> partitions;          // it was opened on
+    std::vector<std::size_t> topic_of;              // of each partition: index into topics
     // How far each partition was read before the gathered chunks, by topic and partition. A view below
     // that is not fed by this feed, whatever the grouping says: it would lose what lies between.
     std::vector<std::vector<std::int64_t>> begun;
     std::vector<partition_key> unproved; // the marks of its views were not met yet
     std::vector<std::pair<served_view*, partition_key>> strangers; // another record stands there
     std::optional<trouble> wrong; // what its reader said last, until records come again
-    bool broken = false; // to be made anew whatever its views
-    bool no_routes = false; // an error was met on the way (routes.h)
+    bool broken = false;          // to be made anew whatever its views
+    bool no_routes = false;       // an error was met on the way (routes.h)
     steady::time_point opened{};
     steady::time_point last_commit{};
     steady::time_point held_until{}; // all its views rest: the batch waits here
@@ -180,7 +182,10 @@ struct feed_state {
         return of_topic[n];
     }
 
-    bool full() const { return messages >= batch_rows || rows >= batch_rows || bytes >= batch_bytes; }
+    bool full() const
+    {
+        return messages >= batch_rows || rows >= batch_rows || bytes >= batch_bytes;
+    }
     bool has_records() const { return messages > 0; }
 };
 

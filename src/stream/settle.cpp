@@ -173,7 +173,8 @@ void worker::meet_strangers(feed_state& f)
         meet_gap(*v,
                  {k, p.ahead, p.ahead - 1,
                   "at offset " + std::to_string(p.mark.offset) +
-                      " stands another record than the one that was read there: the topic was made anew"},
+                      " stands another record than the one that was read there: the topic was made "
+                      "anew"},
                  s.lows[k], s.ends[k]);
         if (v->at == phase::reading) {
             leave_feed(*v);
@@ -185,8 +186,8 @@ void worker::meet_strangers(feed_state& f)
 // on_gap decides; the gap is a row of kafka.gap_log whatever it says.
 void worker::meet_gap(served_view& v, const gap& found, std::int64_t low, std::int64_t high)
 {
-    const std::string where = "topic \"" + found.at.topic + "\", partition " +
-                              std::to_string(found.at.partition.value);
+    const std::string where =
+        "topic \"" + found.at.topic + "\", partition " + std::to_string(found.at.partition.value);
     if (v.is.options.on_gap != "earliest" && v.is.options.on_gap != "latest") {
         halt(v, {"gap at " + where + ": " + found.reason, ""}, &found);
         return;

@@ -115,7 +115,8 @@ std::optional<decode::tuple_layout> make_layout(const tuple_shape& shape,
         a.cell = at < columns.cell_of_attribute.size() ? columns.cell_of_attribute[at] : -1;
         if (a.cell < 0)
             return std::nullopt;
-        const decode::type_desc& type = columns.plan->columns[static_cast<std::size_t>(a.cell)].type;
+        const decode::type_desc& type =
+            columns.plan->columns[static_cast<std::size_t>(a.cell)].type;
         if (type.type == decode::cell_type::other || type.type == decode::cell_type::jsonb)
             return std::nullopt;
     }

@@ -25,8 +25,7 @@ std::vector<std::vector<message_offset>> floors_of(const feed_state& f, const se
         if (of_topic.size() <= n)
             of_topic.resize(n + 1, no_offset);
         auto found = v.positions.find(f.partitions[i]);
-        of_topic[n] =
-            message_offset(found == v.positions.end() ? INT64_MAX : found->second.ahead);
+        of_topic[n] = message_offset(found == v.positions.end() ? INT64_MAX : found->second.ahead);
     }
     return floors;
 }
@@ -78,7 +77,8 @@ void judge_rejects(share& s)
 }
 
 // The last of a chunk's first n messages that is of this partition.
-std::optional<log_mark> last_of(const ingest::chunk& c, std::uint32_t n, topic_number t, partition_id p)
+std::optional<log_mark> last_of(const ingest::chunk& c, std::uint32_t n, topic_number t,
+                                partition_id p)
 {
     while (n-- > 0) {
         const decode::message_ref& m = c.rows.messages[n];

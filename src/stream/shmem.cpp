@@ -190,7 +190,8 @@ topic_hash hash_of(const char* topic)
 
 void fill(char* to, std::size_t size, const std::string& text)
 {
-    const int n = pg_mbcliplen(text.data(), static_cast<int>(text.size()), static_cast<int>(size) - 1);
+    const int n =
+        pg_mbcliplen(text.data(), static_cast<int>(text.size()), static_cast<int>(size) - 1);
     std::memcpy(to, text.data(), n);
     to[n] = '\0';
 }

@@ -55,8 +55,9 @@ struct worker_statistics {
     std::atomic<std::int64_t> apply_us, commit_us;          // of the server's thread
     std::atomic<std::int64_t> wal_bytes;                    // written by batches
     std::atomic<std::int64_t> topics, partitions;
-    std::atomic<std::int64_t> last_batch_at;   // TimestampTz, 0: none
-    std::atomic<std::int64_t> batch_began_at;  // TimestampTz while a batch transaction is open, else 0
+    std::atomic<std::int64_t> last_batch_at; // TimestampTz, 0: none
+    std::atomic<std::int64_t>
+        batch_began_at; // TimestampTz while a batch transaction is open, else 0
 };
 
 // ---- worker's side (after attach_worker) ----
@@ -119,7 +120,8 @@ struct position_seen {
     TimestampTz moved_at;
     double rate; // records a second
 };
-std::optional<position_seen> seen_position(Oid database, Oid view, const char* topic, int partition);
+std::optional<position_seen> seen_position(Oid database, Oid view, const char* topic,
+                                           int partition);
 
 // ---- at preload ----
 

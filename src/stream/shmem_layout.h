@@ -76,8 +76,8 @@ struct worker_slot {
     database_slot* home = nullptr;
     process_ref process;
     std::uint32_t generation = 0;
-    bool stop = false;     // the supervisor told it to leave
-    bool exited = false;   // it has; exit_code says how
+    bool stop = false;   // the supervisor told it to leave
+    bool exited = false; // it has; exit_code says how
     int exit_code = 0;
     TimestampTz launched_at = 0;
     worker_statistics statistics;

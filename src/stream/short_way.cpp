@@ -78,7 +78,8 @@ decode::tuple_head* const* tuples_of(const topic::batch_cursor& at, std::size_t 
 {
     const decode::message_ref& m = at.at();
     const auto& of_chunk = at.chunk_rows().tuples;
-    if (!at.passes() || of_chunk.size() <= layout || of_chunk[layout].size() < m.first_row + m.row_count)
+    if (!at.passes() || of_chunk.size() <= layout ||
+        of_chunk[layout].size() < m.first_row + m.row_count)
         return nullptr;
     decode::tuple_head* const* made = of_chunk[layout].data() + m.first_row;
     return std::find(made, made + m.row_count, nullptr) == made + m.row_count ? made : nullptr;

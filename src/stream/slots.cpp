@@ -13,8 +13,8 @@ namespace ke::stream {
 
 namespace {
 
-worker_slot* mine;            // a worker's own
-std::uint32_t my_generation;  //
+worker_slot* mine;           // a worker's own
+std::uint32_t my_generation; //
 
 void leave_slot(int code, Datum)
 {
@@ -84,8 +84,8 @@ void free_worker(worker_slot* w)
     w->launched_at = 0;
     worker_statistics& s = w->statistics;
     for (auto* n : {&s.rows, &s.bytes, &s.batches, &s.rejects, &s.fetch_us, &s.decode_us,
-                    &s.ring_us, &s.apply_us, &s.commit_us, &s.wal_bytes, &s.topics, &s.partitions, &s.last_batch_at,
-                    &s.batch_began_at})
+                    &s.ring_us, &s.apply_us, &s.commit_us, &s.wal_bytes, &s.topics, &s.partitions,
+                    &s.last_batch_at, &s.batch_began_at})
         *n = 0;
 }
 

@@ -54,7 +54,8 @@ trouble without_leader(const std::string& topic, int partition)
 {
     fault f;
     f.kind = fault_kind::broker_unreachable;
-    f.message = "partition " + std::to_string(partition) + " of topic \"" + topic + "\" has no leader";
+    f.message =
+        "partition " + std::to_string(partition) + " of topic \"" + topic + "\" has no leader";
     f.hint = "A broker that holds a copy of it must come back.";
     return describe(f);
 }
@@ -269,8 +270,8 @@ void worker::tend_marks(source& s)
     }
     s.reopen = s.reopen || s.marking; // the question could not even be asked
     bool due = s.reopen && now >= s.reopen_at;
-    bool behind = std::any_of(s.feeds.begin(), s.feeds.end(),
-                              [](auto& f) { return !f->reader->at_end(); });
+    bool behind =
+        std::any_of(s.feeds.begin(), s.feeds.end(), [](auto& f) { return !f->reader->at_end(); });
     if (!due && !(behind && now >= s.ask_marks_at))
         return;
     if (s.partitions.empty()) {

@@ -67,8 +67,8 @@ Var* add_column(splitting* s, Expr* e, const char* name, Index reference)
     TargetEntry* target = makeTargetEntry(e, number, pstrdup(free_name(*s, name)), false);
     target->ressortgroupref = reference;
     s->targets = lappend(s->targets, target);
-    return makeVar(1, number, exprType(node_of(e)), exprTypmod(node_of(e)), exprCollation(node_of(e)),
-                   0);
+    return makeVar(1, number, exprType(node_of(e)), exprTypmod(node_of(e)),
+                   exprCollation(node_of(e)), 0);
 }
 
 void remember(splitting* s, Expr* is, List* columns)
@@ -95,12 +95,13 @@ void check_key(const TargetEntry* t)
 {
     Node* e = node_of(t->expr);
     if (contain_volatile_functions(e))
-        refuse("a volatile expression in GROUP BY",
-               "Two evaluations would put one record into two groups: store the rows, and aggregate in "
-               "an ordinary view on them.");
+        refuse("a volatile expression in GROUP BY", "Two evaluations would put one record into two "
+                                                    "groups: store the rows, and aggregate in "
+                                                    "an ordinary view on them.");
     if (!OidIsValid(lookup_type_cache(exprType(e), TYPECACHE_LT_OPR)->lt_opr))
         refuse(psprintf("GROUP BY with type %s", format_type_be(exprType(e))),
-               "Its values have no order, which the unique index on the groups needs: cast it to a type "
+               "Its values have no order, which the unique index on the groups needs: cast it to a "
+               "type "
                "that has.");
 }
 
@@ -132,8 +133,8 @@ List* add_aggregate(splitting* s, Aggref* a)
         // n and sum are shared by the aggregates of one argument.
         List* there = find(*s, reinterpret_cast<Node*>(part));
         if (there == NIL) {
-            there = list_make1(add_column(s, reinterpret_cast<Expr*>(part),
-                                          get_func_name(part->aggfnoid), 0));
+            there = list_make1(
+                add_column(s, reinterpret_cast<Expr*>(part), get_func_name(part->aggfnoid), 0));
             remember(s, reinterpret_cast<Expr*>(part), there);
         }
         columns = lappend(columns, linitial(there));
@@ -167,9 +168,9 @@ Node* over_stored(Node* node, void* context)
         // A column that GROUP BY determines: parse analysis has seen the primary key.
         auto* v = castNode(Var, node);
         const RangeTblEntry* rte = rt_fetch(v->varno, s->query->rtable);
-        const char* name = v->varattno > 0 ? get_rte_attribute_name(const_cast<RangeTblEntry*>(rte),
-                                                                    v->varattno)
-                                           : "row";
+        const char* name =
+            v->varattno > 0 ? get_rte_attribute_name(const_cast<RangeTblEntry*>(rte), v->varattno)
+                            : "row";
         auto* copy = static_cast<Expr*>(copyObjectImpl(v));
         Var* column = add_column(s, copy, name, 0);
         remember(s, reinterpret_cast<Expr*>(v), list_make1(column));
@@ -190,8 +191,8 @@ Query* make_final(splitting* s)
         if (t->resjunk)
             continue;
         auto* e = reinterpret_cast<Expr*>(over_stored(node_of(t->expr), s));
-        f->targetList = lappend(f->targetList, makeTargetEntry(e, list_length(f->targetList) + 1,
-                                                               t->resname, false));
+        f->targetList = lappend(
+            f->targetList, makeTargetEntry(e, list_length(f->targetList) + 1, t->resname, false));
     }
     RangeTblRef* from = makeNode(RangeTblRef);
     from->rtindex = 1;

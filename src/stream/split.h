@@ -12,10 +12,10 @@ namespace ke::stream {
 
 struct split_query {
     Query* partial; // over one batch: keys, and values to be merged
-    Query* final;   // over the stored rows, its range table still empty (complete_final); null: they
-                    // are the view's rows
-    List* keys;     // String nodes: names of partial's columns that identify a row; NIL: one row
-    List* zeros;    // ... of those that are 0, not NULL, before the first record
+    Query* final; // over the stored rows, its range table still empty (complete_final); null: they
+                  // are the view's rows
+    List* keys;   // String nodes: names of partial's columns that identify a row; NIL: one row
+    List* zeros;  // ... of those that are 0, not NULL, before the first record
 };
 
 // Whether the query's rows are groups, so that batches have to be merged.

@@ -18,8 +18,8 @@ privileged begin_privileged()
     SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
                            p.security_context | SECURITY_LOCAL_USERID_CHANGE);
     p.guc_level = NewGUCNestLevel();
-    (void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-                             GUC_ACTION_SAVE, true, 0, false);
+    (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+                            GUC_ACTION_SAVE, true, 0, false);
     return p;
 }
 
@@ -57,8 +57,8 @@ std::uint64_t run(const char* sql, const sql_arguments& a, long limit)
     if (!IsolationUsesXactSnapshot())
         code = SPI_execute_with_args(sql, a.count, types, values, nulls, false, limit);
     else if (SPIPlanPtr plan = SPI_prepare(sql, a.count, types))
-        code = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false,
-                                    true, limit);
+        code = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot,
+                                    false, true, limit);
     if (code < 0)
         elog(ERROR, "SPI failed: %s", SPI_result_code_string(code));
     return SPI_processed;

@@ -86,9 +86,8 @@ void add_ends(const topic::line& line, const ingest::layout& layout,
 }
 
 // Answers with an offset are taken; the partitions of the others come back.
-std::vector<ingest::topic_partition> add_answers(const topic::line& line,
-                                                 std::vector<ingest::resolved_offset> answers,
-                                                 found* out)
+std::vector<ingest::topic_partition>
+add_answers(const topic::line& line, std::vector<ingest::resolved_offset> answers, found* out)
 {
     std::vector<ingest::topic_partition> open;
     for (ingest::resolved_offset& a : answers) {
@@ -120,7 +119,7 @@ found ask(const topic::topic_table& t, const starting_point& start, const std::s
         if (!open.empty())
             add_ends(line, layout, open, &out);
     } else // where the group has committed nothing, the earliest record is next
-        (void) add_answers(
+        (void)add_answers(
             line, topic::await(line, line.hub->ask_group(line.client, group, all, line.timeout)),
             &out);
     return out;
@@ -141,8 +140,8 @@ start_positions to_plain(const found& f, MemoryContext to)
     return pg::call([&] {
         MemoryContext old = MemoryContextSwitchTo(to);
         start_positions out;
-        out.positions = static_cast<start_position*>(
-            palloc(sizeof(start_position) * (f.offsets.size() + 1)));
+        out.positions =
+            static_cast<start_position*>(palloc(sizeof(start_position) * (f.offsets.size() + 1)));
         for (const named_offset& o : f.offsets)
             out.positions[out.count++] = {pstrdup(o.topic.c_str()), o.partition, o.offset};
         out.cluster_id = f.cluster_id.empty() ? nullptr : pstrdup(f.cluster_id.c_str());
@@ -157,8 +156,8 @@ start_positions resolve_start(Oid topic_table, Oid role, const char* start, cons
 {
     // Hub and client live in a context of their own, and go with it at once.
     MemoryContext result_context = CurrentMemoryContext;
-    MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "kafka start",
-                                              ALLOCSET_SMALL_SIZES);
+    MemoryContext own =
+        AllocSetContextCreate(CurrentMemoryContext, "kafka start", ALLOCSET_SMALL_SIZES);
     MemoryContextSwitchTo(own);
     start_positions out = pg::entry(
         [&] { return to_plain(resolve(topic_table, role, start, group), result_context); });
@@ -187,8 +186,7 @@ void add_arrays(sql_arguments* a, const start_positions& p)
     }
     a->add(TEXTARRAYOID, array_of(topics, p.count, TEXTOID, -1, false, TYPALIGN_INT));
     a->add(INT4ARRAYOID, array_of(partitions, p.count, INT4OID, 4, true, TYPALIGN_INT));
-    a->add(INT8ARRAYOID,
-           array_of(offsets, p.count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+    a->add(INT8ARRAYOID, array_of(offsets, p.count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 } // namespace

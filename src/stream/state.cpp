@@ -51,7 +51,8 @@ void find_function(Oid function, FmgrInfo* into, MemoryContext context)
 
 void find_initial(aggregate_facts* a, HeapTuple tuple)
 {
-    Datum written = SysCacheGetAttr(AGGFNOID, tuple, Anum_pg_aggregate_agginitval, &a->initial_null);
+    Datum written =
+        SysCacheGetAttr(AGGFNOID, tuple, Anum_pg_aggregate_agginitval, &a->initial_null);
     if (a->initial_null)
         return;
     Oid input, parameter;
@@ -73,15 +74,15 @@ void find_transport(aggregate_facts* a, MemoryContext context)
 {
     // A class that is the query's fault, never a record's.
     const int major = pg::server_major;
-    ereport(ERROR,
-            (errcode(ERRCODE_DATATYPE_MISMATCH),
-             errmsg("a stored state is not one of %s on this server",
-                    format_procedure(a->aggregate)),
-             h.kind == 'i' && h.major != major
-                 ? errdetail("It was stored by version %d, this is version %d.", h.major, major)
-                 : errdetail("The aggregate or its types have changed."),
-             errhint("REFRESH MATERIALIZED VIEW makes the states anew from the topic; then "
-                     "kafka.resume(view).")));
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_DATATYPE_MISMATCH),
+         errmsg("a stored state is not one of %s on this server", format_procedure(a->aggregate)),
+         h.kind == 'i' && h.major != major
+             ? errdetail("It was stored by version %d, this is version %d.", h.major, major)
+             : errdetail("The aggregate or its types have changed."),
+         errhint("REFRESH MATERIALIZED VIEW makes the states anew from the topic; then "
+                 "kafka.resume(view).")));
     pg_unreachable();
 }
 
@@ -121,9 +122,8 @@ aggregate_facts* look_up_aggregate(Oid aggregate, MemoryContext context)
     find_function(form->aggcombinefn, &a->combine, context);
     find_function(form->aggfinalfn, &a->final, context);
     a->arguments = get_func_nargs(form->aggtransfn);
-    a->final_arguments = form->aggfinalextra && OidIsValid(form->aggfinalfn)
-                             ? get_func_nargs(form->aggfinalfn)
-                             : 1;
+    a->final_arguments =
+        form->aggfinalextra && OidIsValid(form->aggfinalfn) ? get_func_nargs(form->aggfinalfn) : 1;
     if (a->internal) {
         find_function(form->aggserialfn, &a->serialise, context);
         find_function(form->aggdeserialfn, &a->deserialise, context);
@@ -141,7 +141,8 @@ Datum call_as_aggregate(const FmgrInfo* function, Node* context, Oid collation, 
                         const NullableDatum* arguments, bool* null)
 {
     LOCAL_FCINFO(call, FUNC_MAX_ARGS);
-    InitFunctionCallInfoData(*call, const_cast<FmgrInfo*>(function), count, collation, context, nullptr);
+    InitFunctionCallInfoData(*call, const_cast<FmgrInfo*>(function), count, collation, context,
+                             nullptr);
     for (int i = 0; i < count; i++)
         call->args[i] = arguments[i];
     if (function->fn_strict)
@@ -174,10 +175,12 @@ Datum unpack_state(const aggregate_facts* a, const varlena* state, Node* context
     head h;
     const std::size_t size = VARSIZE_ANY_EXHDR(state);
     if (size < sizeof(head))
-        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a state is too short: %zu bytes", size)));
+        ereport(ERROR,
+                (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a state is too short: %zu bytes", size)));
     memcpy(&h, VARDATA_ANY(state), sizeof(head));
     if (h.format != current_format || h.signature != a->signature ||
-        (h.kind == 'i' && h.major != pg::server_major) || (h.kind == 'i') != (a->internal && h.kind != 'n'))
+        (h.kind == 'i' && h.major != pg::server_major) ||
+        (h.kind == 'i') != (a->internal && h.kind != 'n'))
         refuse_state(a, h);
     *null = h.kind == 'n';
     if (*null)
@@ -185,14 +188,15 @@ Datum unpack_state(const aggregate_facts* a, const varlena* state, Node* context
     const char* payload = VARDATA_ANY(state) + sizeof(head);
     const int length = static_cast<int>(size - sizeof(head));
     if (a->internal) {
-        NullableDatum in[2] = {
-            {PointerGetDatum(cstring_to_text_with_len(payload, length)), false}, {Datum(0), false}};
+        NullableDatum in[2] = {{PointerGetDatum(cstring_to_text_with_len(payload, length)), false},
+                               {Datum(0), false}};
         return call_as_aggregate(&a->deserialise, context, InvalidOid, 2, in, null);
     }
     StringInfoData buffer;
     initStringInfo(&buffer);
     appendBinaryStringInfo(&buffer, payload, length);
-    return ReceiveFunctionCall(const_cast<FmgrInfo*>(&a->receive), &buffer, a->receive_parameter, -1);
+    return ReceiveFunctionCall(const_cast<FmgrInfo*>(&a->receive), &buffer, a->receive_parameter,
+                               -1);
 }
 
 } // namespace ke::stream

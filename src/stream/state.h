@@ -18,11 +18,12 @@ struct aggregate_facts {
     Oid state_type; // of its transition function
     std::int16_t length;
     bool by_value;
-    bool internal; // states pass through serialise and deserialise
+    bool internal;           // states pass through serialise and deserialise
     std::uint64_t signature; // of name, arguments and state type
     bool initial_null;
     Datum initial; // of state_type, in the memory context of the look-up
-    FmgrInfo transition, combine, final, serialise, deserialise, send, receive; // fn_oid may be invalid
+    FmgrInfo transition, combine, final, serialise, deserialise, send,
+        receive; // fn_oid may be invalid
     Oid receive_parameter;
     int final_arguments; // of final, the state among them
     int arguments;       // of transition, the state among them

@@ -111,7 +111,8 @@ const char* equality_of(Oid relid, int number)
     const char* column = quoted_column(relid, number);
     StringInfoData s;
     initStringInfo(&s);
-    generate_operator_clause(&s, psprintf("t.%s", column), type, equal, psprintf("d.%s", column), type);
+    generate_operator_clause(&s, psprintf("t.%s", column), type, equal, psprintf("d.%s", column),
+                             type);
     return s.data;
 }
 
@@ -173,7 +174,8 @@ void look_at_lacks(shape* s, const plain_view& v, int number)
     for (int i = 0; i < s->count; i++) {
         column& c = s->columns[i];
         if (!c.key)
-            c.lacks = source_columns(q, list_nth_node(TargetEntry, q->targetList, i), v.topic_table);
+            c.lacks =
+                source_columns(q, list_nth_node(TargetEntry, q->targetList, i), v.topic_table);
         if (c.lacks)
             s->unavailable = quoted_column(v.query, number);
     }
@@ -198,7 +200,7 @@ shape shape_of(const plain_view& v)
     table_close(rel, NoLock);
     if (s.grouped)
         return s;
-    s.how = *v.on_conflict  ? conflict_of(v.on_conflict)
+    s.how = *v.on_conflict   ? conflict_of(v.on_conflict)
             : *v.delete_when ? conflict::update
                              : conflict::error;
     if (s.how == conflict::error)
@@ -277,8 +279,8 @@ char* merge_statement(const shape& s)
     const char* sets = join(s, which::others, ", ", [](const column& c) -> const char* {
         return psprintf("%s = %s", c.target, merge_expression(c.how, c.target, c.aggregate));
     });
-    return psprintf("%s FROM %s%s%s %s", insert_head(s, join(s, which::all, ", ", source_of)), s.source,
-                    *order ? " ORDER BY " : "", order, conflict_clause(s, sets));
+    return psprintf("%s FROM %s%s%s %s", insert_head(s, join(s, which::all, ", ", source_of)),
+                    s.source, *order ? " ORDER BY " : "", order, conflict_clause(s, sets));
 }
 
 // The rows of a batch that say what becomes of a key. One that deletes and has none says nothing: it must
@@ -290,7 +292,8 @@ const char* rows_of(const shape& s)
     const char* no_key = join(s, which::keys, " OR ", [](const column& c) -> const char* {
         return psprintf("%s IS NULL", c.value);
     });
-    return psprintf("(SELECT * FROM %s WHERE %s IS NOT TRUE OR NOT (%s)) r", s.source, s.deletes, no_key);
+    return psprintf("(SELECT * FROM %s WHERE %s IS NOT TRUE OR NOT (%s)) r", s.source, s.deletes,
+                    no_key);
 }
 
 char* newest_wins(const shape& s)
@@ -335,13 +338,14 @@ char* changes_in_order(const shape& s)
 char* change_statement(const shape& s)
 {
     const char* newest = join(s, which::all, ", ", [](const column& c) -> const char* {
-        return c.lacks ? psprintf("kafka.newest(%s, %s) AS %s, pg_catalog.bool_or(%s) AS %s", c.target,
-                                  c.known, c.target, c.known, c.known)
+        return c.lacks ? psprintf("kafka.newest(%s, %s) AS %s, pg_catalog.bool_or(%s) AS %s",
+                                  c.target, c.known, c.target, c.known, c.known)
                        : psprintf("kafka.newest(%s, true) AS %s", c.target, c.target);
     });
     const char* values = join(s, which::all, ", ", [](const column& c) -> const char* {
-        return c.lacks ? psprintf("CASE WHEN d.%s THEN d.%s ELSE o.%s END", c.known, c.target, c.target)
-                       : psprintf("d.%s", c.target);
+        return c.lacks
+                   ? psprintf("CASE WHEN d.%s THEN d.%s ELSE o.%s END", c.known, c.target, c.target)
+                   : psprintf("d.%s", c.target);
     });
     StringInfoData complete;
     initStringInfo(&complete);
@@ -351,19 +355,18 @@ char* change_statement(const shape& s)
     const char* stored = join(s, which::others, ", ", [](const column& c) -> const char* {
         return psprintf("t.%s", c.target);
     });
-    const char* equal = join(s, which::keys, " AND ", [](const column& c) -> const char* {
-        return c.equal;
-    });
+    const char* equal =
+        join(s, which::keys, " AND ", [](const column& c) -> const char* { return c.equal; });
     const char* order = join(s, which::keys, ", ", [](const column& c) -> const char* {
         return psprintf("d.%s", c.target);
     });
-    return psprintf("%s FROM (SELECT %s, kafka.newest(\"it deletes\", true) AS \"it deletes\""
-                    " FROM (%s) c GROUP BY %s) d"
-                    " LEFT JOIN LATERAL (SELECT %s FROM %s t WHERE NOT (%s) AND %s LIMIT 1) o ON true"
-                    " WHERE d.\"it deletes\" IS NOT TRUE ORDER BY %s %s",
-                    insert_head(s, values), newest, changes_in_order(s),
-                    join(s, which::keys, ", ", target_of), stored, s.target, complete.data, equal,
-                    order, conflict_clause(s, newest_wins(s)));
+    return psprintf(
+        "%s FROM (SELECT %s, kafka.newest(\"it deletes\", true) AS \"it deletes\""
+        " FROM (%s) c GROUP BY %s) d"
+        " LEFT JOIN LATERAL (SELECT %s FROM %s t WHERE NOT (%s) AND %s LIMIT 1) o ON true"
+        " WHERE d.\"it deletes\" IS NOT TRUE ORDER BY %s %s",
+        insert_head(s, values), newest, changes_in_order(s), join(s, which::keys, ", ", target_of),
+        stored, s.target, complete.data, equal, order, conflict_clause(s, newest_wins(s)));
 }
 
 // The first one of each key wins, counted from behind the last delete.
@@ -372,10 +375,11 @@ char* nothing_statement(const shape& s)
     const char* keys = join(s, which::keys, ", ", value_of);
     const char* from = s.source;
     if (s.deletes)
-        from = psprintf("(SELECT *, max(%s) FILTER (WHERE %s) OVER (PARTITION BY %s) AS %s FROM %s) x"
-                        " WHERE %s IS NOT TRUE AND (x.%s IS NULL OR %s > x.%s)",
-                        s.arrival, s.deletes, keys, quote_identifier("last delete"), rows_of(s), s.deletes,
-                        quote_identifier("last delete"), s.arrival, quote_identifier("last delete"));
+        from = psprintf(
+            "(SELECT *, max(%s) FILTER (WHERE %s) OVER (PARTITION BY %s) AS %s FROM %s) x"
+            " WHERE %s IS NOT TRUE AND (x.%s IS NULL OR %s > x.%s)",
+            s.arrival, s.deletes, keys, quote_identifier("last delete"), rows_of(s), s.deletes,
+            quote_identifier("last delete"), s.arrival, quote_identifier("last delete"));
     return psprintf("%s FROM %s ORDER BY %s, %s %s",
                     insert_head(s, join(s, which::all, ", ", source_of)), from, keys, s.arrival,
                     conflict_clause(s, ""));
@@ -386,11 +390,10 @@ char* delete_statement(const shape& s)
     const char* keys = join(s, which::keys, ", ", [](const column& c) -> const char* {
         return psprintf("%s AS %s", c.value, c.target);
     });
-    const char* equal = join(s, which::keys, " AND ", [](const column& c) -> const char* {
-        return c.equal;
-    });
-    return psprintf("DELETE FROM %s t USING (SELECT DISTINCT %s FROM %s WHERE %s) d WHERE %s", s.target,
-                    keys, s.source, s.deletes, equal);
+    const char* equal =
+        join(s, which::keys, " AND ", [](const column& c) -> const char* { return c.equal; });
+    return psprintf("DELETE FROM %s t USING (SELECT DISTINCT %s FROM %s WHERE %s) d WHERE %s",
+                    s.target, keys, s.source, s.deletes, equal);
 }
 
 char* store_statement(const shape& s)

@@ -33,9 +33,10 @@ std::int64_t records_behind(const served_view& v)
 void log_once(const served_view& v, const trouble& t)
 {
     if (!v.reason.starts_with(t.message))
-        ereport(LOG, (errcode(t.sqlstate),
-                      errmsg("kafka view %s is tried again: %s", v.is.name.c_str(), t.message.c_str()),
-                      t.detail.empty() ? 0 : errdetail_internal("%s", t.detail.c_str())));
+        ereport(LOG,
+                (errcode(t.sqlstate),
+                 errmsg("kafka view %s is tried again: %s", v.is.name.c_str(), t.message.c_str()),
+                 t.detail.empty() ? 0 : errdetail_internal("%s", t.detail.c_str())));
 }
 
 } // namespace
@@ -138,7 +139,7 @@ live_state worker::state_of(const served_view& v, std::string& reason, std::stri
         return say(*v.feed->wrong);
     if (s.known && s.partitions.empty())
         return live_state::running; // more consumers than partitions
-    if (!v.feed) // on its way; for a moment only, unless it has never been there
+    if (!v.feed)                    // on its way; for a moment only, unless it has never been there
         return v.shown_once && v.shown != live_state::retrying ? v.shown : live_state::starting;
     if (all_read)
         return live_state::running;

@@ -25,7 +25,6 @@ namespace ke::stream {
 
 namespace {
 
-
 // A view that no worker speaks for: why.
 struct absence {
     const char* state;
@@ -211,8 +210,8 @@ KE_FUNCTION(kafka_engine_workers_of)
             continue;
         bool counted = false;
         for (int j = 0; j < i; j++)
-            counted = counted ||
-                      (list[j].key.topic_table == table && list[j].holder == list[i].holder);
+            counted =
+                counted || (list[j].key.topic_table == table && list[j].holder == list[i].holder);
         workers += !counted;
     }
     PG_RETURN_INT32(workers);

@@ -59,8 +59,9 @@ void check_topic_table(Oid topic_table)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
                         errmsg("relation with OID %u does not exist", topic_table)));
     if (!topic::is_topic_table(topic_table))
-        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a topic table", name),
-                        errhint("Name a foreign table of the kafka wrapper.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a topic table", name),
+                 errhint("Name a foreign table of the kafka wrapper.")));
     if (pg_class_aclcheck(topic_table, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
         pg_attribute_aclcheck_all(topic_table, GetUserId(), ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK)
         aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_TABLE, name);
@@ -70,10 +71,10 @@ void check_topic_table(Oid topic_table)
 // No rows, and no reading when it is looked at.
 ObjectAddress make_standing_view(RangeVar* name, Oid topic_table)
 {
-    const char* text = psprintf(
-        "SELECT t.tableoid::pg_catalog.regclass AS topic_table FROM %s t WHERE false",
-        quote_qualified_identifier(get_namespace_name(get_rel_namespace(topic_table)),
-                                   get_rel_name(topic_table)));
+    const char* text =
+        psprintf("SELECT t.tableoid::pg_catalog.regclass AS topic_table FROM %s t WHERE false",
+                 quote_qualified_identifier(get_namespace_name(get_rel_namespace(topic_table)),
+                                            get_rel_name(topic_table)));
     ViewStmt* view = makeNode(ViewStmt);
     view->view = name;
     view->query = linitial_node(RawStmt, raw_parser(text, RAW_PARSE_DEFAULT))->stmt;
@@ -102,7 +103,7 @@ void create_stream(const char* name, Oid topic_table, const char* text, Jsonb* o
     LockRelationOid(topic_table, AccessShareLock);
     check_topic_table(topic_table);
     RangeVar* rel = relation_of(name);
-    (void) exists_already(rel, false);
+    (void)exists_already(rel, false);
     List* queries = judge_statements(text, topic_table);
     fill_defaults(&r, topic_table, rel);
     start_positions start = resolve_start(topic_table, GetUserId(), r.start, r.group);
@@ -126,18 +127,19 @@ void drop_stream(const char* name)
     a.add_oid(relid);
     spi_stretch spi;
     spi.begin();
-    const bool found = run("SELECT 1 FROM kafka.registry WHERE view = $1 AND body IS NOT NULL", a) > 0;
+    const bool found =
+        run("SELECT 1 FROM kafka.registry WHERE view = $1 AND body IS NOT NULL", a) > 0;
     spi.end();
     if (!found)
         ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a stream", name),
                         errhint("DROP MATERIALIZED VIEW drops a continuous view.")));
     // The server's own words for the rest: whose it is, what depends on it.
-    const char* sql = psprintf("DROP VIEW %s", quote_qualified_identifier(
-                                                   get_namespace_name(get_rel_namespace(relid)),
+    const char* sql = psprintf(
+        "DROP VIEW %s", quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
                                                    get_rel_name(relid)));
     if (SPI_connect() != SPI_OK_CONNECT)
         elog(ERROR, "SPI_connect failed");
-    (void) SPI_execute(sql, false, 0);
+    (void)SPI_execute(sql, false, 0);
     SPI_finish();
 }
 

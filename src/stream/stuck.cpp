@@ -65,8 +65,10 @@ void judge_progress(const std::vector<registered_view>& all)
         dshash_seq_status s;
         dshash_seq_init(&s, views, true);
         while (auto* v = static_cast<view_entry*>(dshash_seq_next(&s))) {
-            const bool at_work = v->state == live_state::running || v->state == live_state::catching_up;
-            const bool mark = v->key.database == MyDatabaseId && at_work && stuck.count(v->key.view);
+            const bool at_work =
+                v->state == live_state::running || v->state == live_state::catching_up;
+            const bool mark =
+                v->key.database == MyDatabaseId && at_work && stuck.count(v->key.view);
             if (mark && !v->stuck)
                 v->since = now;
             if (v->key.database == MyDatabaseId)

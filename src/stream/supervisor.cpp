@@ -113,7 +113,7 @@ class supervisor {
     outbox outbox_;
     std::uint64_t letters_seen_ = 0;
     std::vector<registered_view> views_;
-    std::uint64_t seen_ = 0; // commits
+    std::uint64_t seen_ = 0;     // commits
     TimestampTz read_again_ = 0; // after an error, or a topic table that could not be read
     TimestampTz judge_at_ = 0;   // whether views are stuck; with what else wakes us
     int failures_ = 0;
@@ -160,8 +160,9 @@ void supervisor::read_topics(std::map<Oid, topic::topic_table>* tables)
         const std::optional<problem> wrong = in_transaction([&] {
             for (; i < views_.size(); i++)
                 if (!tables->count(views_[i].topic_table))
-                    tables->emplace(views_[i].topic_table,
-                                    topic::load_topic_table(views_[i].topic_table, views_[i].owner));
+                    tables->emplace(
+                        views_[i].topic_table,
+                        topic::load_topic_table(views_[i].topic_table, views_[i].owner));
         });
         if (!wrong)
             break;
@@ -231,8 +232,8 @@ void supervisor::sleep_until(TimestampTz next)
         return;
     }
     pg::call([&] {
-        (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (ms >= 0 ? WL_TIMEOUT : 0),
-                         ms, PG_WAIT_EXTENSION);
+        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (ms >= 0 ? WL_TIMEOUT : 0),
+                        ms, PG_WAIT_EXTENSION);
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();
     });
@@ -242,7 +243,8 @@ void supervisor::run()
 {
     pool_.adopt();
     MemoryContext context = pg::call([] {
-        return AllocSetContextCreate(TopMemoryContext, "kafka_engine supervisor", ALLOCSET_DEFAULT_SIZES);
+        return AllocSetContextCreate(TopMemoryContext, "kafka_engine supervisor",
+                                     ALLOCSET_DEFAULT_SIZES);
     });
     bool first = true;
     for (;;) {

@@ -78,7 +78,8 @@ static AttrNumber match_column(Oid target, const char* name, Oid type)
 {
     const char* table = get_rel_name(target);
     HeapTuple tuple = SearchSysCacheAttName(target, name);
-    if (!HeapTupleIsValid(tuple) || reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple))->attnum < 0)
+    if (!HeapTupleIsValid(tuple) ||
+        reinterpret_cast<Form_pg_attribute>(GETSTRUCT(tuple))->attnum < 0)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
                         errmsg("table \"%s\" has no column \"%s\"", table, name),
                         errhint("Columns are matched by name: name the query's columns as the "
@@ -99,12 +100,13 @@ void check_column(Oid target, const FormData_pg_attribute* a, Oid type)
                                NameStr(a->attname), table)));
     Oid given = type, wanted = a->atttypid;
     if (!can_coerce_type(1, &given, &wanted, COERCION_ASSIGNMENT))
-        ereport(ERROR,
-                (errcode(ERRCODE_DATATYPE_MISMATCH),
-                 errmsg("column \"%s\" of table \"%s\" is of type %s but the query of the continuous "
-                        "view gives %s",
-                        NameStr(a->attname), table, format_type_be(wanted), format_type_be(given)),
-                 errhint("Cast it in the query.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_DATATYPE_MISMATCH),
+             errmsg("column \"%s\" of table \"%s\" is of type %s but the query of the continuous "
+                    "view gives %s",
+                    NameStr(a->attname), table, format_type_be(wanted), format_type_be(given)),
+             errhint("Cast it in the query.")));
 }
 
 void match_columns(Oid target, List* names, List* types, std::int16_t* attributes)
@@ -119,7 +121,8 @@ void match_columns(Oid target, List* names, List* types, std::int16_t* attribute
     }
 }
 
-static void check_right(Oid target, const std::int16_t* attributes, int count, Oid role, AclMode right)
+static void check_right(Oid target, const std::int16_t* attributes, int count, Oid role,
+                        AclMode right)
 {
     if (pg_class_aclcheck(target, role, right) == ACLCHECK_OK)
         return;
@@ -130,8 +133,8 @@ static void check_right(Oid target, const std::int16_t* attributes, int count, O
             aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(target));
 }
 
-void check_feed_rights(Oid target, const std::int16_t* attributes, int count, Oid role, bool updates,
-                       bool deletes)
+void check_feed_rights(Oid target, const std::int16_t* attributes, int count, Oid role,
+                       bool updates, bool deletes)
 {
     check_right(target, attributes, count, role, ACL_INSERT);
     if (updates || deletes)

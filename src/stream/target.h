@@ -26,7 +26,7 @@ void check_column(Oid target, const FormData_pg_attribute*, Oid type);
 
 // Whether the role may insert into these columns, and where asked for update them and delete rows;
 // raises if not.
-void check_feed_rights(Oid target, const std::int16_t* attributes, int count, Oid role, bool updates,
-                       bool deletes);
+void check_feed_rights(Oid target, const std::int16_t* attributes, int count, Oid role,
+                       bool updates, bool deletes);
 
 } // namespace ke::stream

@@ -74,9 +74,10 @@ registration check_view(Oid view)
     spi.begin();
     sql_arguments a;
     a.add_oid(view);
-    const std::uint64_t n = run("SELECT r.topic_table::oid, c.relowner, r.state FROM kafka.registry r"
-                                " JOIN pg_class c ON c.oid = r.query WHERE r.view = $1",
-                                a);
+    const std::uint64_t n =
+        run("SELECT r.topic_table::oid, c.relowner, r.state FROM kafka.registry r"
+            " JOIN pg_class c ON c.oid = r.query WHERE r.view = $1",
+            a);
     if (n == 0)
         ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
                         errmsg("\"%s\" is not a continuous view", name),
@@ -154,11 +155,11 @@ void sleep_on_positions(database_slot* home, TimestampTz until)
     if (until != 0 && until - now < second)
         ms = until <= now ? 1 : static_cast<long>((until - now) / 1000 + 1);
     if (home) {
-        (void) ConditionVariableTimedSleep(&home->moved, ms, PG_WAIT_EXTENSION);
+        (void)ConditionVariableTimedSleep(&home->moved, ms, PG_WAIT_EXTENSION);
         return;
     }
-    (void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, std::min(ms, 100L),
-                     PG_WAIT_EXTENSION);
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, std::min(ms, 100L),
+                    PG_WAIT_EXTENSION);
     ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
 }
@@ -170,8 +171,10 @@ std::vector<goal> ask_goals(const registration& r, TimestampTz until)
     topic::topic_table table = topic::load_topic_table(r.topic_table, r.owner);
     topic::line line = topic::open_line(CurrentMemoryContext, table);
     if (until != 0) {
-        const auto left = std::chrono::microseconds(std::max<TimestampTz>(until - GetCurrentTimestamp(), 1000));
-        line.timeout = std::min(line.timeout, std::chrono::duration_cast<std::chrono::milliseconds>(left));
+        const auto left =
+            std::chrono::microseconds(std::max<TimestampTz>(until - GetCurrentTimestamp(), 1000));
+        line.timeout =
+            std::min(line.timeout, std::chrono::duration_cast<std::chrono::milliseconds>(left));
     }
     const ingest::layout layout = topic::ask_topics(line, table, true);
     std::vector<goal> goals;
@@ -248,9 +251,9 @@ TimestampTz end_of(FunctionCallInfo fcinfo, int argument)
 {
     if (PG_ARGISNULL(argument))
         return 0;
-    const Datum end = DirectFunctionCall2(timestamptz_pl_interval,
-                                          TimestampTzGetDatum(GetCurrentTimestamp()),
-                                          PG_GETARG_DATUM(argument));
+    const Datum end =
+        DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+                            PG_GETARG_DATUM(argument));
     return DatumGetTimestampTz(end);
 }
 
@@ -303,7 +306,8 @@ KE_FUNCTION(kafka_engine_wait_record)
     if (partition < 0 || offset < 0 || offset == PG_INT64_MAX)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("partition and offset of a record are not negative")));
-    const bool reached = pg::entry(
-        [&] { return wait_for(view, {goal{topic, partition, offset + 1}}, until); });
+    const bool reached = pg::entry([&] {
+        return wait_for(view, {goal{topic, partition, offset + 1}}, until);
+    });
     PG_RETURN_BOOL(reached);
 }

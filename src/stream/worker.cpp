@@ -171,8 +171,8 @@ milliseconds worker::time_to_sleep()
                 sooner(v->rest.until);
         for (auto& f : s->feeds)
             if (!f->gathered.empty())
-                sooner(std::max({f->held_until, f->last_commit + f->flush,
-                                 last_shared_commit_ + f->flush}));
+                sooner(std::max(
+                    {f->held_until, f->last_commit + f->flush, last_shared_commit_ + f->flush}));
     }
     auto left = std::chrono::ceil<milliseconds>(until - now);
     return std::max(left, milliseconds(0));

@@ -62,7 +62,8 @@ std::unique_ptr<sampler> open(Oid relid, int rows)
     const auto ends = s->shared.ends(s->to, s->table);
     remember(relid, ends);
     std::vector<partition_ranges> ranges;
-    const std::int64_t share = std::max<std::int64_t>(rows / std::max<std::size_t>(ends.size(), 1), 1);
+    const std::int64_t share =
+        std::max<std::int64_t>(rows / std::max<std::size_t>(ends.size(), 1), 1);
     for (const partition_ends& e : ends) {
         s->records += static_cast<double>(std::max<std::int64_t>(e.end - e.low, 0));
         ranges.push_back({e.topic, e.partition, stretches(e, share)});
@@ -98,8 +99,8 @@ int acquire(Relation table, int, HeapTuple* rows, int wanted, double* total, dou
     reservoir_init_selection_state(&reservoir, wanted);
     double seen = 0, records = 0, skip = -1;
     int kept = 0;
-    MemoryContext row_memory = AllocSetContextCreate(CurrentMemoryContext, "kafka sample row",
-                                                     ALLOCSET_DEFAULT_SIZES);
+    MemoryContext row_memory =
+        AllocSetContextCreate(CurrentMemoryContext, "kafka sample row", ALLOCSET_DEFAULT_SIZES);
     while (ingest::chunk* chunk = s->source->next()) {
         const std::uint32_t n = chunk->rows.messages.size();
         records += n;

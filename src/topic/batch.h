@@ -23,7 +23,7 @@ inline constexpr int errcode_stale_feed = MAKE_SQLSTATE('K', 'E', '0', '0', '1')
 struct batch {
     Oid topic_table;
     std::vector<std::string> topics;    // names, by topic number of the feed
-    const decode_columns* columns;     // the feed's: cells by attribute number
+    const decode_columns* columns;      // the feed's: cells by attribute number
     std::vector<ingest::chunk*> chunks; // in order of arrival
 
     // Which messages a scan returns: those numbered [first, last), counted over all chunks, whose
@@ -64,7 +64,7 @@ struct batch {
 
 // A walk over the messages that a scan of the batch returns. Plain data.
 struct batch_cursor {
-    batch* source;             // in a scan's state: null where it reads Kafka
+    batch* source; // in a scan's state: null where it reads Kafka
     std::size_t chunk;
     std::uint32_t chunk_first; // number of the chunk's first message
     std::uint32_t message;     // in the chunk

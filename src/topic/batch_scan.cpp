@@ -42,7 +42,8 @@ bool find_chosen(batch_cursor& c, std::uint32_t messages)
     const auto& list = c.source->chosen;
     auto before = [](const batch::choice& x, std::uint32_t number) { return x.message < number; };
     auto at = list.begin() + static_cast<std::ptrdiff_t>(c.chosen);
-    if (at != list.end() && before(*at, c.number()) && ++at != list.end() && before(*at, c.number()))
+    if (at != list.end() && before(*at, c.number()) && ++at != list.end() &&
+        before(*at, c.number()))
         at = std::lower_bound(at, list.end(), c.number(), before);
     c.chosen = static_cast<std::size_t>(at - list.begin());
     if (at == list.end() || at->message - c.chunk_first >= messages)

@@ -21,13 +21,13 @@ namespace ke::topic {
 struct role_row {
     std::string_view name; // as in option metadata; with '_' in front as a column's name
     decode::role what;
-    Oid type;              // the only type it takes; InvalidOid: see columns.cpp
+    Oid type; // the only type it takes; InvalidOid: see columns.cpp
     std::string_view type_name;
     std::string_view help;
 };
 const role_row* find_role(std::string_view name); // without the underscore
-const role_row& row_of(decode::role);              // never role::none
-std::string role_names();                          // for hints: "topic, partition, ..."
+const role_row& row_of(decode::role);             // never role::none
+std::string role_names();                         // for hints: "topic, partition, ..."
 
 // One live column.
 struct topic_column {
@@ -39,7 +39,7 @@ struct topic_column {
 
 // All live columns of a topic table with the formats they are decoded by.
 struct topic_columns {
-    std::string table; // name, for messages
+    std::string table;  // name, for messages
     int attributes = 0; // dropped ones included
     std::string format;
     std::string key_format;         // empty: none given

@@ -130,8 +130,8 @@ decode_columns make_decode_columns(Oid relid, Oid user, const Bitmapset* attribu
         topic_column& c = t.columns[i];
         plan->payload_columns += c.column.source == column_source::payload;
         if (c.column.source != column_source::metadata) {
-            auto& names = c.column.source == column_source::key ? plan->key_names
-                                                                : plan->payload_names;
+            auto& names =
+                c.column.source == column_source::key ? plan->key_names : plan->payload_names;
             c.column.ordinal = static_cast<int>(names.size());
             names.push_back(c.column.name);
         }
@@ -231,8 +231,8 @@ Bitmapset* attributes_used(PlannedStmt* plan, Oid relid)
     Bitmapset* used = nullptr;
     ListCell* cell;
     foreach (cell, scans_of(plan, relid))
-        used = bms_add_members(used, unpack_attributes(static_cast<List*>(linitial(
-                                         lfirst_node(ForeignScan, cell)->fdw_private))));
+        used = bms_add_members(used, unpack_attributes(static_cast<List*>(
+                                         linitial(lfirst_node(ForeignScan, cell)->fdw_private))));
     return used;
 }
 

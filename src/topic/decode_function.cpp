@@ -30,10 +30,12 @@ Oid table_of_argument(FunctionCallInfo fcinfo)
     const Oid type = get_fn_expr_argtype(fcinfo->flinfo, 0);
     const Oid relid = OidIsValid(type) ? get_typ_typrelid(type) : InvalidOid;
     if (!OidIsValid(relid))
-        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-                        errmsg("the first argument is not of the row type of a topic table"),
-                        errhint("Write for example kafka.decode(NULL::clicks, payload), or kafka.encode(c) of "
-                                "a row c of clicks.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+             errmsg("the first argument is not of the row type of a topic table"),
+             errhint("Write for example kafka.decode(NULL::clicks, payload), or kafka.encode(c) of "
+                     "a row c of clicks.")));
     return relid;
 }
 
@@ -79,9 +81,8 @@ decoded* decode_record(Oid relid, const given_record& given)
 {
     Bitmapset* all =
         pg::call([] { return bms_make_singleton(0 - FirstLowInvalidHeapAttributeNumber); });
-    decoded* d =
-        pg::adopt(CurrentMemoryContext, std::make_unique<decoded>(
-                                                     make_decode_columns(relid, GetUserId(), all)));
+    decoded* d = pg::adopt(CurrentMemoryContext,
+                           std::make_unique<decoded>(make_decode_columns(relid, GetUserId(), all)));
     auto decoder = pg::check(decode::record_decoder::make(d->columns.plan));
     std::vector<decode::header> headers;
     for (int i = 0; i < given.headers.count; ++i)
@@ -99,7 +100,8 @@ decoded* decode_record(Oid relid, const given_record& given)
 void raise_reject(const decoded* d)
 {
     const decode::reject& r = d->chunk.rows.rejects.front();
-    const char* column = r.column >= 0 ? pg::to_server(d->columns.plan->columns[r.column].name) : nullptr;
+    const char* column =
+        r.column >= 0 ? pg::to_server(d->columns.plan->columns[r.column].name) : nullptr;
     const char* reason = pg::to_server(r.reason);
     const char* detail = r.detail.empty() ? nullptr : pg::to_server(r.detail);
     ereport(ERROR, (errcode(MAKE_SQLSTATE(r.sqlstate[0], r.sqlstate[1], r.sqlstate[2],

@@ -42,7 +42,8 @@ given_row take_apart(FunctionCallInfo fcinfo)
 {
     given_row r{table_of_argument(fcinfo), nullptr, nullptr, nullptr};
     HeapTupleHeader head = PG_GETARG_HEAPTUPLEHEADER(0);
-    r.desc = lookup_rowtype_tupdesc_copy(HeapTupleHeaderGetTypeId(head), HeapTupleHeaderGetTypMod(head));
+    r.desc =
+        lookup_rowtype_tupdesc_copy(HeapTupleHeaderGetTypeId(head), HeapTupleHeaderGetTypMod(head));
     HeapTupleData tuple{};
     tuple.t_len = HeapTupleHeaderGetDatumLength(head);
     tuple.t_data = head;
@@ -57,7 +58,8 @@ value value_of(const given_row& r, int attribute, bool as_text)
 {
     const int level = NewGUCNestLevel();
     auto set = [](const char* name, const char* to) {
-        (void) set_config_option(name, to, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+        (void)set_config_option(name, to, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                                false);
     };
     set("datestyle", "ISO");
     set("intervalstyle", "postgres");
@@ -89,11 +91,13 @@ bytea* encode_row(const given_row& r, bool of_key)
         pg::call([] { return bms_make_singleton(0 - FirstLowInvalidHeapAttributeNumber); });
     const decode_columns made = make_decode_columns(r.relid, GetUserId(), all);
     const decode::row_plan& plan = *made.plan;
-    const std::string name = !of_key ? plan.format : plan.key_format.empty() ? "raw" : plan.key_format;
+    const std::string name = !of_key                   ? plan.format
+                             : plan.key_format.empty() ? "raw"
+                                                       : plan.key_format;
     const decode::format_row* format = decode::find_format(name);
     if (!format || !format->make_encoder)
-        throw pg::fault_error({.kind = fault_kind::wrong_object,
-                               .message = "format \"" + name + "\" is only read"});
+        throw pg::fault_error(
+            {.kind = fault_kind::wrong_object, .message = "format \"" + name + "\" is only read"});
     std::vector<const decode::column*> columns;
     std::vector<value> values;
     bool something = false;

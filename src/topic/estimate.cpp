@@ -120,8 +120,8 @@ condition* evaluate_for_plan(List* pushed, const pushed_columns& columns)
     if (!c)
         return nullptr;
     ExprContext* econtext = CreateStandaloneExprContext();
-    MemoryContext values = AllocSetContextCreate(CurrentMemoryContext, "kafka pushed values",
-                                                 ALLOCSET_SMALL_SIZES);
+    MemoryContext values =
+        AllocSetContextCreate(CurrentMemoryContext, "kafka pushed values", ALLOCSET_SMALL_SIZES);
     evaluate(c, stage::planning, econtext, values);
     FreeExprContext(econtext, true);
     return c;
@@ -143,8 +143,7 @@ estimate estimate_records(PlannerInfo* root, RelOptInfo* rel, Oid relid, List* p
     const Oid user = OidIsValid(rel->userid) ? rel->userid : GetUserId();
     const condition* c = evaluate_for_plan(pushed, columns);
     const bool worker = plans_for_batches();
-    const std::vector<partition_ends>* ends =
-        worker ? nullptr : known_ends(relid, user, analyzed);
+    const std::vector<partition_ends>* ends = worker ? nullptr : known_ends(relid, user, analyzed);
 
     estimate e;
     e.records = worker     ? batch_guess

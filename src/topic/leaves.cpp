@@ -191,8 +191,7 @@ interval_set combine(const condition* c, const F& of)
         return interval_set::everything();
     if (c->kind == test_kind::test)
         return of(c);
-    interval_set sum =
-        c->kind == test_kind::all_of ? interval_set::everything() : interval_set{};
+    interval_set sum = c->kind == test_kind::all_of ? interval_set::everything() : interval_set{};
     for (int i = 0; i < c->count; i++) {
         if (c->kind == test_kind::all_of)
             sum = sum & combine(c->children[i], of);

@@ -90,8 +90,9 @@ void check_registry(std::string_view n, const std::string& v)
         // The value may hold a password.
         throw pg::fault_error({.kind = fault_kind::refused_option,
                                .message = "option \"" + std::string(n) + "\" holds a login",
-                               .hint = "Use schema_registry_username and schema_registry_password in "
-                                       "the user mapping."});
+                               .hint =
+                                   "Use schema_registry_username and schema_registry_password in "
+                                   "the user mapping."});
     for (const std::string& url : read_urls(v)) {
         const std::size_t scheme = url.starts_with("http://")    ? 7
                                    : url.starts_with("https://") ? 8
@@ -160,17 +161,19 @@ const option_row table[] = {
      "How long a request to it may take, and how long a schema that it does not know is asked for.",
      check_timeout},
     {"schema_registry_ssl_ca_pem", place::server, "PEM", "",
-     "Certificates of the authorities that its certificate is checked by; else the system's.", nullptr},
-    {"schema_registry_ssl_ca_location", place::server, "file", "", "The same in a file. Superusers.",
-     check_file, option_access::superuser},
+     "Certificates of the authorities that its certificate is checked by; else the system's.",
+     nullptr},
+    {"schema_registry_ssl_ca_location", place::server, "file", "",
+     "The same in a file. Superusers.", check_file, option_access::superuser},
 
-    {"schema_registry_username", place::user_mapping, "text", "", "Its basic login.", check_username},
+    {"schema_registry_username", place::user_mapping, "text", "", "Its basic login.",
+     check_username},
     {"schema_registry_password", place::user_mapping, "text", "", "Its password.", check_secret,
      option_access::secret},
     {"schema_registry_token", place::user_mapping, "text", "", "A bearer token, instead.",
      check_secret, option_access::secret},
-    {"schema_registry_ssl_certificate_pem", place::user_mapping, "PEM", "", "A client's certificate.",
-     nullptr},
+    {"schema_registry_ssl_certificate_pem", place::user_mapping, "PEM", "",
+     "A client's certificate.", nullptr},
     {"schema_registry_ssl_key_pem", place::user_mapping, "PEM", "", "Its key.", nullptr,
      option_access::secret},
     {"schema_registry_ssl_key_password", place::user_mapping, "text", "", "The key's password.",
@@ -256,8 +259,8 @@ std::string_view secret_in_file(std::string_view name)
     name.remove_suffix(5);
     const kafka::property_row* p = kafka::find_property(name);
     const option_row* ours = find_option_row(name, place::user_mapping);
-    const bool secret = (p && p->who == kafka::access::secret) ||
-                        (ours && ours->who == option_access::secret);
+    const bool secret =
+        (p && p->who == kafka::access::secret) || (ours && ours->who == option_access::secret);
     return secret ? name : std::string_view();
 }
 

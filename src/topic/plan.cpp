@@ -40,11 +40,11 @@ constexpr double few_rows = 1000;
 // What planning knows of the relation, in RelOptInfo.fdw_private.
 struct relation_facts {
     pushed_columns columns;
-    List* pushed;    // of baserestrictinfo, simplified
-    bool has_time;   // one of them is on _timestamp: a round trip more
-    double records;  // in the topic
-    double fetched;  // of them, after the pushed conditions
-    int partitions;  // with some of these
+    List* pushed;   // of baserestrictinfo, simplified
+    bool has_time;  // one of them is on _timestamp: a round trip more
+    double records; // in the topic
+    double fetched; // of them, after the pushed conditions
+    int partitions; // with some of these
 };
 
 Bitmapset* attributes_of(List* clauses, Index rel, Bitmapset* attributes)
@@ -145,8 +145,7 @@ List* add_outer(PlannerInfo* root, RelOptInfo* rel, const relation_facts* facts,
     ListCell* lc;
     foreach (lc, clauses) {
         RestrictInfo* r = lfirst_node(RestrictInfo, lc);
-        if (!join_clause_is_movable_to(r, rel) ||
-            !simplify(r->clause, rel->relid, facts->columns))
+        if (!join_clause_is_movable_to(r, rel) || !simplify(r->clause, rel->relid, facts->columns))
             continue;
         Relids outer = bms_union(r->clause_relids, rel->lateral_relids);
         outer = bms_del_member(outer, rel->relid);
@@ -178,8 +177,8 @@ void add_parameterised(PlannerInfo* root, RelOptInfo* rel, const relation_facts*
 {
     List* pushed = simplify_all(outer->ppi_clauses, rel->relid, facts->columns);
     const Bitmapset* used = attributes_of(pushed, rel->relid, nullptr);
-    const double fetched = facts->fetched * clauselist_selectivity(root, pushed, rel->relid,
-                                                                   JOIN_INNER, nullptr);
+    const double fetched =
+        facts->fetched * clauselist_selectivity(root, pushed, rel->relid, JOIN_INNER, nullptr);
     cost c = cost_of(root, rel, facts, clamp_row_est(fetched), outer->ppi_rows,
                      facts->has_time || reads(used, facts->columns.timestamp));
     add_path(rel, make_path(root, rel, c, outer->ppi_req_outer));
@@ -192,8 +191,9 @@ void add_partial(PlannerInfo* root, RelOptInfo* rel, const relation_facts* facts
     if (!rel->consider_parallel || rel->lateral_relids)
         return;
     const double pages = facts->fetched * bytes_of_record / BLCKSZ;
-    const int workers = std::min(compute_parallel_worker(rel, pages, -1, max_parallel_workers_per_gather),
-                                 facts->partitions - 1);
+    const int workers =
+        std::min(compute_parallel_worker(rel, pages, -1, max_parallel_workers_per_gather),
+                 facts->partitions - 1);
     if (workers <= 0)
         return;
     const double leader = parallel_leader_participation ? std::max(0.0, 1 - 0.3 * workers) : 0;
@@ -256,8 +256,8 @@ pushed_columns find_pushed_columns(Oid relid, const Bitmapset* attributes)
 
 List* pack(const planned_scan& s)
 {
-    List* columns = list_make4_int(s.columns.topic, s.columns.partition, s.columns.offset,
-                                   s.columns.timestamp);
+    List* columns =
+        list_make4_int(s.columns.topic, s.columns.partition, s.columns.offset, s.columns.timestamp);
     return list_make4(pack_attributes(s.attributes), columns, makeInteger(list_length(s.pushed)),
                       makeInteger(s.few));
 }

@@ -209,8 +209,8 @@ condition* compile_one(Expr* e, const pushed_columns& columns, PlanState* parent
     c->of_execution = p.of_execution;
     // At planning only constants are asked for; parameters cannot be compiled there.
     if (parent || !(p.of_statement || p.of_execution))
-        c->state = parent ? ExecInitExpr(u.value, parent)
-                          : ExecInitExprWithParams(u.value, nullptr);
+        c->state =
+            parent ? ExecInitExpr(u.value, parent) : ExecInitExprWithParams(u.value, nullptr);
     return c;
 }
 

@@ -44,7 +44,14 @@ Expr* simplify(Expr* clause, Index rel, const pushed_columns&);
 enum class test_kind : std::uint8_t { all_of, any_of, test };
 
 // As in btree operator classes, and "not equal".
-enum class comparison : std::uint8_t { less = 1, less_equal, equal, greater_equal, greater, not_equal };
+enum class comparison : std::uint8_t {
+    less = 1,
+    less_equal,
+    equal,
+    greater_equal,
+    greater,
+    not_equal
+};
 
 struct test_value {
     bool null;
@@ -61,7 +68,7 @@ struct condition {
     decode::role what;
     comparison how;
     bool is_array;
-    bool any; // ANY, else ALL
+    bool any;       // ANY, else ALL
     Oid value_type; // of the value or the array's elements
     Oid function;   // of the operator, column on the left: for _topic
     Oid collation;
@@ -71,7 +78,7 @@ struct condition {
     bool of_execution; // depends on one that the execution sets: an outer row, a subquery's result
 
     // Of the newest evaluate():
-    bool known; // false: leaves everything
+    bool known;      // false: leaves everything
     bool null_array; // ANY/ALL (NULL): never true
     int value_count;
     test_value* values;
@@ -110,7 +117,8 @@ struct partition_facts {
     std::int32_t partition;
     // Times and the first offset at or after each. Null, or a time not in it: everything is left.
     const std::vector<std::pair<std::int64_t, std::int64_t>>* times = nullptr;
-    bool times_ascend = false; // LogAppendTime: an upper bound in time is one in offsets, with slack
+    bool times_ascend =
+        false; // LogAppendTime: an upper bound in time is one in offsets, with slack
 };
 // The offset in `times` that says "no record is as new as that".
 inline constexpr std::int64_t beyond_the_end = interval_set::highest;

@@ -236,9 +236,9 @@ void reader::go_on_after_gap()
         for (part& p : parts_) {
             if (topics_[p.topic.value] != g.topic || p.partition != g.partition || !p.left())
                 continue;
-            auto marks = await(line_, line_.hub->ask_watermarks(
-                                          line_.client, {{g.topic, partition_id(g.partition)}},
-                                          line_.timeout));
+            auto marks = await(
+                line_, line_.hub->ask_watermarks(
+                           line_.client, {{g.topic, partition_id(g.partition)}}, line_.timeout));
             if (marks.empty() || marks[0].error || marks[0].low.value <= p.next)
                 throw pg::fault_error(g); // not retention: the log ends before our position
             p.next = marks[0].low.value;

@@ -48,8 +48,8 @@ class reader {
         topic_number topic;
         std::int32_t partition;
         std::vector<interval> ranges;
-        std::size_t round; // the range being read
-        std::int64_t next; // in it
+        std::size_t round;    // the range being read
+        std::int64_t next;    // in it
         bool suspect = false; // its log was seen to end below the range
         bool left() const { return round < ranges.size(); }
     };

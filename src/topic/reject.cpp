@@ -62,17 +62,17 @@ void raise_reject(Relation table, const kafka_scan* k, const decode::reject* r)
     const char* reason = pg::to_server(r->reason);
     const char* detail = r->detail.empty() ? nullptr : pg::to_server(r->detail);
     const char* payload = excerpt(r->record.value);
-    ereport(ERROR,
-            (errcode(MAKE_SQLSTATE(r->sqlstate[0], r->sqlstate[1], r->sqlstate[2], r->sqlstate[3],
-                                   r->sqlstate[4])),
-             column ? errmsg("column \"%s\": %s", column, reason) : errmsg("%s", reason),
-             detail ? errdetail("%s\nPayload: %s", detail, payload)
-                    : errdetail("Payload: %s", payload),
-             errhint("Add a column _error text (and _raw bytea) to \"%s\" to get bad records as rows, "
-                     "or leave the record out by its _partition and _offset.",
-                     RelationGetRelationName(table)),
-             errcontext("record of topic \"%s\", partition %d, offset " INT64_FORMAT,
-                        k->topic().c_str(), m.partition.value, m.offset.value)));
+    ereport(
+        ERROR,
+        (errcode(MAKE_SQLSTATE(r->sqlstate[0], r->sqlstate[1], r->sqlstate[2], r->sqlstate[3],
+                               r->sqlstate[4])),
+         column ? errmsg("column \"%s\": %s", column, reason) : errmsg("%s", reason),
+         detail ? errdetail("%s\nPayload: %s", detail, payload) : errdetail("Payload: %s", payload),
+         errhint("Add a column _error text (and _raw bytea) to \"%s\" to get bad records as rows, "
+                 "or leave the record out by its _partition and _offset.",
+                 RelationGetRelationName(table)),
+         errcontext("record of topic \"%s\", partition %d, offset " INT64_FORMAT,
+                    k->topic().c_str(), m.partition.value, m.offset.value)));
     pg_unreachable();
 }
 

@@ -23,9 +23,10 @@ void name_record(void* arg)
     // Data exceptions without a hint of their own.
     if (maker->table && ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_DATA_EXCEPTION &&
         geterrcode() != ERRCODE_DATETIME_FIELD_OVERFLOW)
-        errhint("Add a column _error text (and _raw bytea) to \"%s\" to get bad records as rows, or "
-                "leave the record out by its _partition and _offset.",
-                maker->table);
+        errhint(
+            "Add a column _error text (and _raw bytea) to \"%s\" to get bad records as rows, or "
+            "leave the record out by its _partition and _offset.",
+            maker->table);
     if (maker->message && maker->topic)
         errcontext("record of topic \"%s\", partition %d, offset " INT64_FORMAT, maker->topic,
                    maker->message->partition.value, maker->message->offset.value);
@@ -189,8 +190,8 @@ row_maker* make_row_maker(TupleDesc tuple, const decode_columns& columns,
     maker->map = pg::make_datum_map(tuple, {cells, static_cast<std::size_t>(tuple->natts)});
     maker->plan = columns.plan.get();
     maker->errors_are_rows = columns.plan->has_error_column;
-    maker->memory = AllocSetContextCreate(CurrentMemoryContext, "kafka message",
-                                          ALLOCSET_SMALL_SIZES);
+    maker->memory =
+        AllocSetContextCreate(CurrentMemoryContext, "kafka message", ALLOCSET_SMALL_SIZES);
     return maker;
 }
 
@@ -214,7 +215,8 @@ std::uint32_t begin_message(row_maker* maker, const ingest::chunk& chunk, std::u
     return maker->made_rows;
 }
 
-void store_row(row_maker* maker, const ingest::chunk& chunk, std::uint32_t row, TupleTableSlot* slot)
+void store_row(row_maker* maker, const ingest::chunk& chunk, std::uint32_t row,
+               TupleTableSlot* slot)
 {
     ExecClearTuple(slot);
     const std::size_t natts = maker->map->natts;

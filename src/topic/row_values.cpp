@@ -67,7 +67,8 @@ value interval_value(Datum d, Oid type)
 }
 
 // Elements of one dimension, in which further ones are nested.
-value array_part(const ArrayType* a, int dimension, const Datum* elements, const bool* nulls, int& at)
+value array_part(const ArrayType* a, int dimension, const Datum* elements, const bool* nulls,
+                 int& at)
 {
     value v{kind::array};
     const int n = ARR_NDIM(a) > 0 ? ARR_DIMS(a)[dimension] : 0;
@@ -101,8 +102,8 @@ value array_value(Datum d, Oid element)
 value record_value(Datum d)
 {
     HeapTupleHeader head = DatumGetHeapTupleHeader(d);
-    TupleDesc desc = lookup_rowtype_tupdesc_copy(HeapTupleHeaderGetTypeId(head),
-                                                 HeapTupleHeaderGetTypMod(head));
+    TupleDesc desc =
+        lookup_rowtype_tupdesc_copy(HeapTupleHeaderGetTypeId(head), HeapTupleHeaderGetTypMod(head));
     HeapTupleData tuple{};
     tuple.t_len = HeapTupleHeaderGetDatumLength(head);
     tuple.t_data = head;
@@ -110,7 +111,8 @@ value record_value(Datum d)
     auto* nulls = static_cast<bool*>(palloc(desc->natts + 1));
     heap_deform_tuple(&tuple, desc, values, nulls);
     auto* items = static_cast<value*>(palloc0(sizeof(value) * (desc->natts + 1)));
-    auto* names = static_cast<std::string_view*>(palloc0(sizeof(std::string_view) * (desc->natts + 1)));
+    auto* names =
+        static_cast<std::string_view*>(palloc0(sizeof(std::string_view) * (desc->natts + 1)));
     std::size_t n = 0;
     for (int i = 0; i < desc->natts; i++) {
         const FormData_pg_attribute* a = TupleDescAttr(desc, i);

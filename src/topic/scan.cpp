@@ -46,8 +46,8 @@ void begin(ForeignScanState* node, int eflags)
     node->fdw_state = scan;
     scan->plan = unpack(castNode(ForeignScan, node->ss.ps.plan));
     scan->pushed = compile(scan->plan.pushed, scan->plan.columns, &node->ss.ps);
-    scan->values = AllocSetContextCreate(CurrentMemoryContext, "kafka pushed values",
-                                         ALLOCSET_SMALL_SIZES);
+    scan->values =
+        AllocSetContextCreate(CurrentMemoryContext, "kafka pushed values", ALLOCSET_SMALL_SIZES);
     scan->explain_only = eflags & EXEC_FLAG_EXPLAIN_ONLY;
     if (scan->explain_only)
         return;
@@ -119,8 +119,9 @@ List* plan_modify(PlannerInfo* root, ModifyTable* plan, Index relation, int)
     const char* name = get_rel_name(planner_rt_fetch(relation, root)->relid);
     if (plan->operation == CMD_INSERT)
         refuse_insert(name);
-    refuse_writing("update or delete records of", name, "Kafka keeps records as they were written.",
-                   "Write a newer record with the same key, or a tombstone, with a Kafka producer.");
+    refuse_writing(
+        "update or delete records of", name, "Kafka keeps records as they were written.",
+        "Write a newer record with the same key, or a tombstone, with a Kafka producer.");
 }
 
 // COPY FROM, and rows routed here from a partitioned table.
@@ -159,7 +160,8 @@ KE_FUNCTION(kafka_engine_fdw_handler)
     };
     r->GetForeignPlan = [](PlannerInfo* root, RelOptInfo* rel, Oid relid, ForeignPath* path,
                            List* tlist, List* clauses, Plan* outer) {
-        return pg::entry([&] { return topic::plan(root, rel, relid, path, tlist, clauses, outer); });
+        return pg::entry(
+            [&] { return topic::plan(root, rel, relid, path, tlist, clauses, outer); });
     };
     r->BeginForeignScan = [](ForeignScanState* node, int eflags) {
         pg::entry([&] { topic::begin(node, eflags); });
@@ -172,8 +174,7 @@ KE_FUNCTION(kafka_engine_fdw_handler)
     r->ExplainForeignScan = [](ForeignScanState* node, ExplainState* es) {
         pg::entry([&] { topic::explain_scan(node, es); });
     };
-    r->AnalyzeForeignTable = [](Relation table, AcquireSampleRowsFunc* sample,
-                                BlockNumber* pages) {
+    r->AnalyzeForeignTable = [](Relation table, AcquireSampleRowsFunc* sample, BlockNumber* pages) {
         return pg::entry([&] { return topic::analyze_table(table, sample, pages); });
     };
     r->IsForeignScanParallelSafe = [](PlannerInfo*, RelOptInfo*, RangeTblEntry* entry) {

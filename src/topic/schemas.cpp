@@ -28,7 +28,8 @@ static void await(const F& prepare)
 {
     auto me = std::make_shared<session>();
     std::shared_ptr<const fault> trouble;
-    const bool there = pg::wait_until(me->bell, most_wait, [&] { return prepare(me, trouble) || trouble; });
+    const bool there =
+        pg::wait_until(me->bell, most_wait, [&] { return prepare(me, trouble) || trouble; });
     if (trouble)
         throw pg::fault_error(*trouble);
     if (!there)

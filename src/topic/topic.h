@@ -25,9 +25,9 @@ namespace ke::topic {
 struct topic_table {
     Oid relid;
     Oid server;
-    ingest::properties connection;   // of server and the user's mapping, sorted by name
-    std::vector<std::string> topics; // option topic; empty where a pattern is given
-    std::string pattern;             // option topic_pattern
+    ingest::properties connection;               // of server and the user's mapping, sorted by name
+    std::vector<std::string> topics;             // option topic; empty where a pattern is given
+    std::string pattern;                         // option topic_pattern
     std::vector<std::pair<int, int>> partitions; // option partitions, inclusive ranges; empty: all
     int consumers = 1;
     registry::settings registry; // likewise

@@ -119,8 +119,8 @@ void check_property(place where, const std::string& name, const std::string& val
     // The library copies some values onto its stack.
     constexpr std::size_t most_bytes = 65536;
     if (value.size() > most_bytes)
-        refuse(fault_kind::refused_option, "the value of option " + quoted(name) + " is too long", "",
-               "It has at most " + std::to_string(most_bytes) + " bytes.");
+        refuse(fault_kind::refused_option, "the value of option " + quoted(name) + " is too long",
+               "", "It has at most " + std::to_string(most_bytes) + " bytes.");
     if (p.who == access::ours)
         refuse(fault_kind::refused_option, "option " + quoted(name) + " cannot be set",
                "Reason: " + std::string(p.why) + ".", "");
@@ -170,8 +170,8 @@ void check_access(const option_list& all, const option_row& row, bool superuser)
     const std::string in_file = std::string(row.name) + "_file";
     if (row.who == option_access::secret && find_option(all, in_file))
         refuse(fault_kind::refused_option,
-               "options " + quoted(row.name) + " and " + quoted(in_file) + " exclude each other", "",
-               "");
+               "options " + quoted(row.name) + " and " + quoted(in_file) + " exclude each other",
+               "", "");
 }
 
 // A property by the name that options use; null: no such property, or dots in the name.

@@ -86,16 +86,16 @@ F* next(const char* name)
 } // namespace
 
 // A call that fails with an errno where `fault` gives one.
-#define WRAP(result, name, fault, parameters, ...)                                                        \
-    extern "C" result name parameters                                                                      \
-    {                                                                                                      \
-        static auto* const real = next<result parameters>(#name);                                          \
-        if (*now != '-')                                                                                   \
-            if (const int wrong = fault) {                                                                 \
-                errno = wrong;                                                                             \
-                return -1;                                                                                 \
-            }                                                                                              \
-        return real(__VA_ARGS__);                                                                          \
+#define WRAP(result, name, fault, parameters, ...)                                                 \
+    extern "C" result name parameters                                                              \
+    {                                                                                              \
+        static auto* const real = next<result parameters>(#name);                                  \
+        if (*now != '-')                                                                           \
+            if (const int wrong = fault) {                                                         \
+                errno = wrong;                                                                     \
+                return -1;                                                                         \
+            }                                                                                      \
+        return real(__VA_ARGS__);                                                                  \
     }
 
 WRAP(ssize_t, write, write_fault(fd), (int fd, const void* p, size_t n), fd, p, n)
@@ -123,8 +123,10 @@ extern "C" int posix_fallocate64(int fd, off64_t from, off64_t length)
     return wrong != 0 ? wrong : real(fd, from, length);
 }
 
-extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo* hints, addrinfo** found)
+extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo* hints,
+                           addrinfo** found)
 {
-    static auto* const real = next<int(const char*, const char*, const addrinfo*, addrinfo**)>("getaddrinfo");
+    static auto* const real =
+        next<int(const char*, const char*, const addrinfo*, addrinfo**)>("getaddrinfo");
     return *now == 'N' ? EAI_AGAIN : real(node, service, hints, found);
 }

@@ -72,44 +72,60 @@ struct command {
 };
 
 const std::map<std::string, command> commands = {
-    {"topic", {2, "name partitions", [](auto* m, auto*, const words& w) {
-         check(rd_kafka_mock_topic_create(m, w[1].c_str(), number(w[2]), 1));
-     }}},
-    {"topic_error", {2, "name code", [](auto* m, auto*, const words& w) {
-         rd_kafka_mock_topic_set_error(m, w[1].c_str(),
-                                       static_cast<rd_kafka_resp_err_t>(number(w[2])));
-     }}},
+    {"topic",
+     {2, "name partitions",
+      [](auto* m, auto*, const words& w) {
+          check(rd_kafka_mock_topic_create(m, w[1].c_str(), number(w[2]), 1));
+      }}},
+    {"topic_error",
+     {2, "name code",
+      [](auto* m, auto*, const words& w) {
+          rd_kafka_mock_topic_set_error(m, w[1].c_str(),
+                                        static_cast<rd_kafka_resp_err_t>(number(w[2])));
+      }}},
     // The next `count` requests of a kind (by the protocol's API key) are answered with an error.
-    {"request_errors", {3, "api_key code count", [](auto* m, auto*, const words& w) {
-         std::vector<rd_kafka_resp_err_t> errors(
-             number(w[3]), static_cast<rd_kafka_resp_err_t>(number(w[2])));
-         rd_kafka_mock_push_request_errors_array(m, static_cast<std::int16_t>(number(w[1])),
-                                                 errors.size(), errors.data());
-     }}},
-    {"clear_request_errors", {1, "api_key", [](auto* m, auto*, const words& w) {
-         rd_kafka_mock_clear_request_errors(m, static_cast<std::int16_t>(number(w[1])));
-     }}},
-    {"down", {1, "broker", [](auto* m, auto*, const words& w) {
-         check(rd_kafka_mock_broker_set_down(m, number(w[1])));
-     }}},
-    {"up", {1, "broker", [](auto* m, auto*, const words& w) {
-         check(rd_kafka_mock_broker_set_up(m, number(w[1])));
-     }}},
-    {"rtt", {2, "broker milliseconds", [](auto* m, auto*, const words& w) {
-         check(rd_kafka_mock_broker_set_rtt(m, number(w[1]), number(w[2])));
-     }}},
-    {"leader", {3, "topic partition broker", [](auto* m, auto*, const words& w) {
-         check(rd_kafka_mock_partition_set_leader(m, w[1].c_str(), number(w[2]), number(w[3])));
-     }}},
+    {"request_errors",
+     {3, "api_key code count",
+      [](auto* m, auto*, const words& w) {
+          std::vector<rd_kafka_resp_err_t> errors(number(w[3]),
+                                                  static_cast<rd_kafka_resp_err_t>(number(w[2])));
+          rd_kafka_mock_push_request_errors_array(m, static_cast<std::int16_t>(number(w[1])),
+                                                  errors.size(), errors.data());
+      }}},
+    {"clear_request_errors",
+     {1, "api_key",
+      [](auto* m, auto*, const words& w) {
+          rd_kafka_mock_clear_request_errors(m, static_cast<std::int16_t>(number(w[1])));
+      }}},
+    {"down",
+     {1, "broker",
+      [](auto* m, auto*, const words& w) {
+          check(rd_kafka_mock_broker_set_down(m, number(w[1])));
+      }}},
+    {"up",
+     {1, "broker",
+      [](auto* m, auto*, const words& w) { check(rd_kafka_mock_broker_set_up(m, number(w[1]))); }}},
+    {"rtt",
+     {2, "broker milliseconds",
+      [](auto* m, auto*, const words& w) {
+          check(rd_kafka_mock_broker_set_rtt(m, number(w[1]), number(w[2])));
+      }}},
+    {"leader",
+     {3, "topic partition broker",
+      [](auto* m, auto*, const words& w) {
+          check(rd_kafka_mock_partition_set_leader(m, w[1].c_str(), number(w[2]), number(w[3])));
+      }}},
     // Waits for the broker's word. An empty key is none.
-    {"produce", {4, "topic partition key value", [](auto*, auto* rk, const words& w) {
-         check(rd_kafka_producev(
-             rk, RD_KAFKA_V_TOPIC(w[1].c_str()), RD_KAFKA_V_PARTITION(number(w[2])),
-             RD_KAFKA_V_KEY(w[3].empty() ? nullptr : w[3].data(), w[3].size()),
-             RD_KAFKA_V_VALUE(const_cast<char*>(w[4].data()), w[4].size()),
-             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END));
-         check(rd_kafka_flush(rk, 10000));
-     }}},
+    {"produce",
+     {4, "topic partition key value",
+      [](auto*, auto* rk, const words& w) {
+          check(rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(w[1].c_str()),
+                                  RD_KAFKA_V_PARTITION(number(w[2])),
+                                  RD_KAFKA_V_KEY(w[3].empty() ? nullptr : w[3].data(), w[3].size()),
+                                  RD_KAFKA_V_VALUE(const_cast<char*>(w[4].data()), w[4].size()),
+                                  RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END));
+          check(rd_kafka_flush(rk, 10000));
+      }}},
 };
 
 words split(const std::string& line)

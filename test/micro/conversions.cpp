@@ -41,16 +41,26 @@ struct value_text {
 cell_type cell_type_of(Oid type)
 {
     switch (type) {
-    case BOOLOID: return cell_type::boolean;
-    case INT8OID: return cell_type::int8;
-    case FLOAT8OID: return cell_type::float8;
-    case NUMERICOID: return cell_type::numeric;
-    case DATEOID: return cell_type::date;
-    case TIMESTAMPOID: return cell_type::timestamp;
-    case TIMESTAMPTZOID: return cell_type::timestamptz;
-    case UUIDOID: return cell_type::uuid;
-    case BYTEAOID: return cell_type::bytea;
-    default: return cell_type::other;
+    case BOOLOID:
+        return cell_type::boolean;
+    case INT8OID:
+        return cell_type::int8;
+    case FLOAT8OID:
+        return cell_type::float8;
+    case NUMERICOID:
+        return cell_type::numeric;
+    case DATEOID:
+        return cell_type::date;
+    case TIMESTAMPOID:
+        return cell_type::timestamp;
+    case TIMESTAMPTZOID:
+        return cell_type::timestamptz;
+    case UUIDOID:
+        return cell_type::uuid;
+    case BYTEAOID:
+        return cell_type::bytea;
+    default:
+        return cell_type::other;
     }
 }
 

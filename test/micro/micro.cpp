@@ -90,8 +90,8 @@ std::string avro_datum(int n)
 {
     std::string out;
     auto number = [&](std::int64_t value) {
-        std::uint64_t z = (static_cast<std::uint64_t>(value) << 1) ^
-                          static_cast<std::uint64_t>(value >> 63);
+        std::uint64_t z =
+            (static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63);
         for (; z > 127; z >>= 7)
             out.push_back(static_cast<char>(z | 128));
         out.push_back(static_cast<char>(z));
@@ -130,11 +130,17 @@ std::vector<micro_case> all_cases()
                           time_of(n).c_str(), n * 7, n % 100, n);
          }},
         {"msgpack", "msgpack", bench_columns,
-         [](int n) { return packed({'\x85', '\xa0', '\xce', '\xcb'}, n); }},
+         [](int n) {
+             return packed({'\x85', '\xa0', '\xce', '\xcb'}, n);
+         }},
         {"cbor", "cbor", bench_columns,
-         [](int n) { return packed({'\xa5', '\x60', '\x1a', '\xfb'}, n); }},
+         [](int n) {
+             return packed({'\xa5', '\x60', '\x1a', '\xfb'}, n);
+         }},
         {"avro", "avro", bench_columns, avro_datum, {{"avro_schema", avro_schema}}},
-        {"debezium", "debezium", bench_columns,
+        {"debezium",
+         "debezium",
+         bench_columns,
          [](int n) {
              return print(R"({"before":null,"after":{"id":%d,"name":"customer %d","at":"%s",)"
                           R"("amount":"%d.%02d","note":"%020d"},"op":"c","ts_ms":1772359200000})",
@@ -144,7 +150,8 @@ std::vector<micro_case> all_cases()
     };
     // A JSON document with one member, by type.
     const std::tuple<const char*, cell_type, std::function<std::string(int)>> types[] = {
-        {"boolean", cell_type::boolean, [](int n) { return std::string(n % 2 ? "true" : "false"); }},
+        {"boolean", cell_type::boolean,
+         [](int n) { return std::string(n % 2 ? "true" : "false"); }},
         {"int8", cell_type::int8, [](int n) { return print("%d", n * 1000003); }},
         {"float8", cell_type::float8, [](int n) { return print("%.7f", n * 1.37); }},
         {"numeric", cell_type::numeric, [](int n) { return print("%d.%02d", n * 731, n % 100); }},
@@ -161,7 +168,8 @@ std::vector<micro_case> all_cases()
     };
     for (const auto& [name, type, value] : types) {
         const bool skipped = type == cell_type::other;
-        all.push_back({std::string("json ") + name, "json",
+        all.push_back({std::string("json ") + name,
+                       "json",
                        {{skipped ? "w" : "v", skipped ? cell_type::text : type}},
                        [value](int n) { return "{\"v\":" + value(n) + "}"; }});
     }

@@ -49,7 +49,7 @@ std::string show(const T& value)
 {
     if constexpr (std::is_enum_v<T>) {
         return std::to_string(static_cast<long long>(value));
-    } else if constexpr (requires(std::ostream& o) { o << value; }) {
+    } else if constexpr (requires(std::ostream & o) { o << value; }) {
         std::ostringstream o;
         o << std::boolalpha << value;
         return o.str();
@@ -62,8 +62,8 @@ template <class A, class B>
 void check_eq(const char* file, int line, const char* expression, const A& found, const B& expected)
 {
     if (!(found == expected))
-        fail(file, line, std::string(expression) + ": found " + show(found) + ", expected " +
-                             show(expected));
+        fail(file, line,
+             std::string(expression) + ": found " + show(found) + ", expected " + show(expected));
 }
 
 } // namespace ke::test

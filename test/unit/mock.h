@@ -96,10 +96,10 @@ result<T> answer(ingest::hub& h, ingest::ticket<T>& t, int ms = 15000)
     while (!t.ready()) {
         h.bell().doze();
         if (!t.ready())
-            h.bell().wait(static_cast<int>(std::max<long long>(
-                1, std::chrono::duration_cast<std::chrono::milliseconds>(
-                       end - std::chrono::steady_clock::now())
-                       .count())));
+            h.bell().wait(static_cast<int>(
+                std::max<long long>(1, std::chrono::duration_cast<std::chrono::milliseconds>(
+                                           end - std::chrono::steady_clock::now())
+                                           .count())));
         h.bell().wake();
         if (std::chrono::steady_clock::now() > end)
             return fault{.kind = fault_kind::internal, .message = "no answer at all"};

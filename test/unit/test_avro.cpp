@@ -34,7 +34,8 @@ std::string avro(std::string_view type, std::string_view payload, type_desc colu
 
 std::string logical(std::string_view base, std::string_view name)
 {
-    return R"({"type": ")" + std::string(base) + R"(", "logicalType": ")" + std::string(name) + "\"}";
+    return R"({"type": ")" + std::string(base) + R"(", "logicalType": ")" + std::string(name) +
+           "\"}";
 }
 
 std::string schema_fault(std::string_view json)
@@ -58,17 +59,20 @@ std::string_view raw(const char* bytes, std::size_t n)
 // Each record holds the one before twice, and nothing else: nothing on the wire is 2 to the 60th nulls.
 TEST(avro_records_that_double)
 {
-    std::string schema = R"({"type": "record", "name": "R0", "fields": [{"name": "n", "type": "null"}]})";
+    std::string schema =
+        R"({"type": "record", "name": "R0", "fields": [{"name": "n", "type": "null"}]})";
     for (int i = 1; i <= 60; i++)
         schema = R"({"type": "record", "name": "R)" + std::to_string(i) +
-                 R"(", "fields": [{"name": "a", "type": )" + schema + R"(}, {"name": "b", "type": "R)" +
-                 std::to_string(i - 1) + "\"}]}";
+                 R"(", "fields": [{"name": "a", "type": )" + schema +
+                 R"(}, {"name": "b", "type": "R)" + std::to_string(i - 1) + "\"}]}";
     for (const char* column : {"$", "b"}) {
-        decoding d(table({from_payload("c", type_of(cell_type::jsonb), *column == '$' ? "$" : "")}, "avro")
-                       .option("avro_schema", schema)
-                       .option("avro_framing", "none"));
-        CHECK_EQ(d.decode(std::string_view("\0", 1)),
-                 "!22P02 invalid input for format avro (The payload has more items than it can hold.)");
+        decoding d(
+            table({from_payload("c", type_of(cell_type::jsonb), *column == '$' ? "$" : "")}, "avro")
+                .option("avro_schema", schema)
+                .option("avro_framing", "none"));
+        CHECK_EQ(
+            d.decode(std::string_view("\0", 1)),
+            "!22P02 invalid input for format avro (The payload has more items than it can hold.)");
     }
 }
 
@@ -80,8 +84,16 @@ TEST(avro_scalars)
     CHECK_EQ(avro("\"long\"", "\x80\x80\x80\x80\x20", t_int),
              "!22003 a: value \"4294967296\" is out of range for type integer");
     CHECK_EQ(avro("\"int\"", "\x80\x80\x80\x80\x20", t_big), bad("An int has more than 32 bits."));
-    CHECK_EQ(avro("\"string\"", "\x04" "ab", t_text), "ab");
-    CHECK_EQ(avro("\"string\"", "\x04" "12", t_int), "12");
+    CHECK_EQ(avro("\"string\"",
+                  "\x04"
+                  "ab",
+                  t_text),
+             "ab");
+    CHECK_EQ(avro("\"string\"",
+                  "\x04"
+                  "12",
+                  t_int),
+             "12");
     CHECK_EQ(avro("\"bytes\"", raw("\x04\x00\xff", 3), t_bytea), "x00ff");
     CHECK_EQ(avro("\"boolean\"", "\x02", t_text), bad("A boolean is neither 0 nor 1."));
     CHECK_EQ(avro("\"double\"", raw("\0\0\0\0\0\0\xf8\x3f", 8), t_double), "1.5");
@@ -116,12 +128,12 @@ TEST(avro_logical_types)
     CHECK_EQ(avro(logical("long", "local-timestamp-micros"), "\x02", t_ts),
              "1970-01-01 00:00:00.000001");
     CHECK_EQ(avro(logical("long", "timestamp-millis"), "\x02", t_big), "1");
-    CHECK_EQ(avro(logical("long", "timestamp-micros"),
-                  "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", t_tz),
-             "!22008 a: timestamp out of range");
-    CHECK_EQ(avro(logical("long", "timestamp-millis"),
-                  "\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", t_tz),
-             bad("A time is out of range."));
+    CHECK_EQ(
+        avro(logical("long", "timestamp-micros"), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", t_tz),
+        "!22008 a: timestamp out of range");
+    CHECK_EQ(
+        avro(logical("long", "timestamp-millis"), "\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", t_tz),
+        bad("A time is out of range."));
     CHECK_EQ(avro(R"({"type": "fixed", "name": "u", "size": 16, "logicalType": "uuid"})",
                   "0123456789abcdef", t_uuid),
              "30313233343536373839616263646566");
@@ -135,9 +147,9 @@ TEST(avro_trees)
     const std::string list = R"({"type": "array", "items": ["int", "string"]})";
     CHECK_EQ(avro(list, raw("\x04\x00\x02\x02\x02x\x00", 7), t_jsonb), "<[1, \"x\"]>");
     CHECK_EQ(avro(list, raw("\x03\x06\x00\x02\x00\x04\x00", 7), t_jsonb), "<[1, 2]>");
-    CHECK_EQ(avro(R"({"type": "array", "items": "int"})", raw("\x04\x02\x04\x00", 4),
-                  array_of(t_int)),
-             "<{\"1\",\"2\"}>");
+    CHECK_EQ(
+        avro(R"({"type": "array", "items": "int"})", raw("\x04\x02\x04\x00", 4), array_of(t_int)),
+        "<{\"1\",\"2\"}>");
     CHECK_EQ(avro(R"({"type": "map", "values": "long"})", raw("\x02\x02k\x0e\x00", 5), t_jsonb),
              "<{\"k\": 7}>");
     // A count that no payload can hold, of items that take no bytes.
@@ -153,9 +165,10 @@ TEST(avro_trees)
 
 TEST(avro_paths)
 {
-    decoding d(table({from_payload("x", t_int, "$.a.list[1]"), from_payload("y", t_text, "$.a.m.k")},
-                     "avro")
-                   .option("avro_schema", record_schema(R"(["null", {"type": "record", "name": "s",
+    decoding d(
+        table({from_payload("x", t_int, "$.a.list[1]"), from_payload("y", t_text, "$.a.m.k")},
+              "avro")
+            .option("avro_schema", record_schema(R"(["null", {"type": "record", "name": "s",
         "fields": [{"name": "skipped", "type": ["string", "bytes"]},
                    {"name": "list", "type": {"type": "array", "items": "int"}},
                    {"name": "m", "type": {"type": "map", "values": "string"}}]}])")));

@@ -20,8 +20,9 @@ const type_desc t_int = type_of(cell_type::int4), t_big = type_of(cell_type::int
 table orders()
 {
     return table({from_payload("id", t_int), from_payload("amount", t_money),
-                  from_payload("day", t_date), from_payload("at", t_ts), from_payload("_op", t_text),
-                  from_payload("_source_ts", t_tz), from_payload("_source_lsn", t_big)},
+                  from_payload("day", t_date), from_payload("at", t_ts),
+                  from_payload("_op", t_text), from_payload("_source_ts", t_tz),
+                  from_payload("_source_lsn", t_big)},
                  "debezium");
 }
 
@@ -78,14 +79,16 @@ TEST(debezium_values_without_schema)
     CHECK_EQ(plain("\"/w==\"", t_money), "-0.01");
     CHECK_EQ(plain("\"AIA=\"", t_money), "1.28");
     CHECK_EQ(plain("12.5", t_money), "12.50");
-    CHECK(plain("\"BNI=\"", t_numeric).starts_with("!22P02 v: the scale of a decimal is not known"));
+    CHECK(
+        plain("\"BNI=\"", t_numeric).starts_with("!22P02 v: the scale of a decimal is not known"));
     CHECK_EQ(plain(R"({"scale": 3, "value": "BNI="})", t_numeric), "1.234");
     CHECK_EQ(plain("-1", t_date), "-10958");
     CHECK_EQ(plain("\"2017-09-15Z\"", t_date), "6467");
     CHECK_EQ(plain("3600000000", t_time), "3600000000");
     CHECK_EQ(plain("\"2017-09-15T07:07:00.123456Z\"", t_tz), "2017-09-15 07:07:00.123456+00");
     CHECK_EQ(plain("3600000", type_of(cell_type::time, 3)), "3600000000");
-    CHECK_EQ(plain("1505459220123", type_of(cell_type::timestamp, 0)), "<2017-09-15 07:07:00.123000>");
+    CHECK_EQ(plain("1505459220123", type_of(cell_type::timestamp, 0)),
+             "<2017-09-15 07:07:00.123000>");
     type_desc interval = t_other;
     interval.interval = true;
     CHECK_EQ(plain("90000000", interval), "<90000000 microseconds>");
@@ -112,10 +115,10 @@ TEST(debezium_values_without_schema)
 TEST(debezium_values_with_schema)
 {
     auto named = [](std::string_view name) { return "\"name\": \"" + std::string(name) + "\""; };
-    CHECK_EQ(field(named("org.apache.kafka.connect.data.Decimal") +
-                       R"(, "parameters": {"scale": "3"})",
-                   "\"BNI=\"", t_numeric),
-             "1.234");
+    CHECK_EQ(
+        field(named("org.apache.kafka.connect.data.Decimal") + R"(, "parameters": {"scale": "3"})",
+              "\"BNI=\"", t_numeric),
+        "1.234");
     CHECK_EQ(field("\"type\": \"string\"", "\"1234\"", t_numeric), "1234");
     CHECK_EQ(field(named("io.debezium.time.Timestamp"), "1505459220123", t_ts),
              "2017-09-15 07:07:00.123000");
@@ -134,36 +137,43 @@ TEST(debezium_values_that_are_left_out)
 {
     const type_desc t_texts = array_of(type_of(cell_type::text)), t_ints = array_of(t_int),
                     t_uuids = array_of(type_of(cell_type::uuid));
-    decoding d(table({from_payload("a", t_text), from_payload("b", t_bytea), from_payload("c", t_texts),
-                      from_payload("d", t_ints), from_payload("e", t_uuids), from_payload("f", t_jsonb),
-                      from_payload("_unavailable", t_texts)},
-                     "debezium"));
+    decoding d(
+        table({from_payload("a", t_text), from_payload("b", t_bytea), from_payload("c", t_texts),
+               from_payload("d", t_ints), from_payload("e", t_uuids), from_payload("f", t_jsonb),
+               from_payload("_unavailable", t_texts)},
+              "debezium"));
     auto after = [&](std::string_view row) {
         return d.decode(R"({"op": "u", "after": )" + std::string(row) + "}");
     };
-    CHECK_EQ(after(R"({"a": "__debezium_unavailable_value", "b": "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==",
+    CHECK_EQ(
+        after(
+            R"({"a": "__debezium_unavailable_value", "b": "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==",
         "c": ["__debezium_unavailable_value"], "d": [95, 95,100,101,98,101,122,105,117,109,95,117,110,97,
         118,97,105,108,97,98,108,101,95,118,97,108,117,101], "e": ["b68a35a7-17ad-35b3-af2a-ae46edb4545a"],
         "f": {"__debezium_unavailable_value": "__debezium_unavailable_value"}})"),
-             R"(null,null,null,null,null,null,<{"a","b","c","d","e","f"}>)");
+        R"(null,null,null,null,null,null,<{"a","b","c","d","e","f"}>)");
     CHECK_EQ(after(R"({"a": "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==", "d": [95,95], "unknown":
         "__debezium_unavailable_value"})"),
              "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==,null,null,<{\"95\",\"95\"}>,null,null,null");
-    CHECK_EQ(d.decode(R"({"op": "c", "after": {"a": "__debezium_unavailable_value"}})").substr(0, 48),
-             "!22P02 a: the value is not in the change event (");
+    CHECK_EQ(
+        d.decode(R"({"op": "c", "after": {"a": "__debezium_unavailable_value"}})").substr(0, 48),
+        "!22P02 a: the value is not in the change event (");
     // An update without its row; a delete needs none.
     CHECK_EQ(after("null"), R"(null,null,null,null,null,null,<{"a","b","c","d","e","f"}>)");
     CHECK_EQ(d.decode(R"({"op": "d", "before": null})"), "null,null,null,null,null,null,null");
-    CHECK_EQ(decoding(table({from_payload("a", t_text)}, "debezium")).decode(R"({"op": "u", "after": null})"),
-             "!22P02 invalid input for format debezium (The event holds no row: the connector has to send "
+    CHECK_EQ(decoding(table({from_payload("a", t_text)}, "debezium"))
+                 .decode(R"({"op": "u", "after": null})"),
+             "!22P02 invalid input for format debezium (The event holds no row: the connector has "
+             "to send "
              "whole ones.)");
 }
 
 TEST(debezium_of_mongodb)
 {
-    decoding d(table({from_payload("_id", t_text), from_payload("n", t_big), from_payload("m", t_numeric),
-                      from_payload("at", t_tz), from_payload("b", t_bytea), from_payload("doc", t_jsonb)},
-                     "debezium"));
+    decoding d(
+        table({from_payload("_id", t_text), from_payload("n", t_big), from_payload("m", t_numeric),
+               from_payload("at", t_tz), from_payload("b", t_bytea), from_payload("doc", t_jsonb)},
+              "debezium"));
     auto after = [&](std::string_view document) {
         return d.decode(R"({"op": "u", "before": null, "after": ")" + std::string(document) +
                         R"(", "source": {"connector": "mongodb"}})");
@@ -173,10 +183,13 @@ TEST(debezium_of_mongodb)
                    R"(\"b\": {\"$binary\": {\"base64\": \"AQI=\", \"subType\": \"00\"}}, )"
                    R"(\"doc\": {\"$oid\": \"1\"}})"),
              "596e,12,1.50,2017-09-15 07:07:00.123000+00,x0102,<{\"$oid\": \"1\"}>");
-    CHECK_EQ(after(R"({\"at\": {\"$date\": {\"$numberLong\": \"-1\"}}, \"m\": 3, \"b\": {\"$binary\": {}}})"),
-             "null,null,3,1969-12-31 23:59:59.999000+00,null,null");
+    CHECK_EQ(
+        after(
+            R"({\"at\": {\"$date\": {\"$numberLong\": \"-1\"}}, \"m\": 3, \"b\": {\"$binary\": {}}})"),
+        "null,null,3,1969-12-31 23:59:59.999000+00,null,null");
     CHECK_EQ(after(R"({\"at\": {\"$date\": {}}})").substr(0, 10), "!22P02 at:");
-    CHECK_EQ(after("7"), "!22P02 invalid input for format debezium (The payload is not an object.)");
+    CHECK_EQ(after("7"),
+             "!22P02 invalid input for format debezium (The payload is not an object.)");
 }
 
 TEST(debezium_malformed)
@@ -200,7 +213,8 @@ TEST(json_schema_frames)
              "!22P02 invalid input for format json_schema (The payload does not begin with a zero "
              "byte and the number of a schema.)");
     CHECK_EQ(d.decode(std::string_view("\0\0\0\0", 4)).substr(0, 6), "!22P02");
-    const header id{"__value_schema_id", bytes(std::string_view("\1" "0123456789abcdef"))};
+    const header id{"__value_schema_id", bytes(std::string_view("\1"
+                                                                "0123456789abcdef"))};
     record r = record_of("{\"a\": 2}");
     r.headers = {&id, 1};
     CHECK_EQ(d.decode(r), "2");

@@ -29,8 +29,8 @@ feed_spec whole(const std::string& topic, int partitions, std::int64_t end)
     spec.topics = {topic};
     spec.plan = raw_plan();
     for (int p = 0; p < partitions; ++p)
-        spec.partitions.push_back({topic_number(0), partition_id(p), message_offset(0),
-                                   message_offset(end)});
+        spec.partitions.push_back(
+            {topic_number(0), partition_id(p), message_offset(0), message_offset(end)});
     return spec;
 }
 
@@ -87,7 +87,8 @@ struct seen {
     }
     bool read_all(hub& h, feed& f, int ms = 20000)
     {
-        return read(h, f, [&] { return f.exhausted(); }, ms);
+        return read(
+            h, f, [&] { return f.exhausted(); }, ms);
     }
 };
 
@@ -152,11 +153,10 @@ TEST(questions_are_answered)
         REQUIRE(l.ok());
         REQUIRE(l.value().topics.size() == 2);
         CHECK_EQ(l.value().topics[0].partitions.size(), std::size_t{4});
-        auto w = s.h->ask_watermarks(s.c,
-                                     {{"orders", partition_id(2)},
-                                      {"orders", partition_id(9)},
-                                      {"orders", partition_id(0)}},
-                                     5s);
+        auto w = s.h->ask_watermarks(
+            s.c,
+            {{"orders", partition_id(2)}, {"orders", partition_id(9)}, {"orders", partition_id(0)}},
+            5s);
         auto marks = answer(*s.h, w);
         REQUIRE(marks.ok());
         CHECK_EQ(marks.value()[0].low.value, 0);

@@ -78,8 +78,7 @@ TEST(influx_malformed_lines)
 {
     CHECK_EQ(influx("weather"), bad("A line has no fields."));
     CHECK_EQ(influx(",a=b c=1"), bad("A line has no measurement."));
-    CHECK_EQ(influx("m,a= c=1"),
-             bad("A tag has no value, or an equals sign that is not escaped."));
+    CHECK_EQ(influx("m,a= c=1"), bad("A tag has no value, or an equals sign that is not escaped."));
     CHECK_EQ(influx("m,a c=1"), bad("A tag has no key or no value."));
     CHECK_EQ(influx("m c"), bad("A field has no key or no value."));
     CHECK_EQ(influx("m c=1 12x"), bad("There is more behind a line's time."));
@@ -89,11 +88,12 @@ TEST(influx_malformed_lines)
 
 TEST(influx_names_and_paths)
 {
-    decoding d(table({from_payload("host", t_text), from_payload("t", t_text, "tag.host"),
-                      from_payload("f", t_text, "field.host"), from_payload("tags", t_jsonb, "$.tags"),
-                      from_payload("doc", t_jsonb, "$"), from_payload("at", t_big, "$.time")},
-                     "influx")
-                   .option("timestamp_unit", "s"));
+    decoding d(
+        table({from_payload("host", t_text), from_payload("t", t_text, "tag.host"),
+               from_payload("f", t_text, "field.host"), from_payload("tags", t_jsonb, "$.tags"),
+               from_payload("doc", t_jsonb, "$"), from_payload("at", t_big, "$.time")},
+              "influx")
+            .option("timestamp_unit", "s"));
     CHECK_EQ(d.decode("cpu,host=a,dc=b host=\"c\",n=2i 7"),
              "c,a,c,<{\"host\": \"a\", \"dc\": \"b\"}>,<{\"measurement\": \"cpu\", \"tags\": "
              "{\"host\": \"a\", \"dc\": \"b\"}, \"fields\": {\"host\": \"c\", \"n\": 2}, \"time\": "

@@ -85,6 +85,7 @@ TEST(bridged_intervals_are_wider_and_fewer)
     }
     CHECK(interval_set::of({{1, 2}, {6, 7}}).bridged(3) == interval_set::of(1, 7));
     CHECK(interval_set::of({{1, 2}, {7, 8}}).bridged(3).parts().size() == 2);
-    CHECK(interval_set::of({{lowest, lowest}, {highest, highest}}).bridged(1000).parts().size() == 2);
+    CHECK(interval_set::of({{lowest, lowest}, {highest, highest}}).bridged(1000).parts().size() ==
+          2);
     CHECK(members(interval_set::of({{1, 2}, {4, 4}}).bridged(0)) == (std::set<int>{1, 2, 4}));
 }

@@ -86,15 +86,17 @@ TEST(msgpack_trees)
     CHECK_EQ(packed("dd ffffffff", t_jsonb),
              "!22P02 invalid input for format msgpack (The payload ends within a value.)");
     decoding deep(table({from_payload("a", t_int)}, "msgpack"));
-    CHECK_EQ(deep.decode("\x81\xa1" "b" + std::string(100000, '\x91') + "\x01"),
+    CHECK_EQ(deep.decode("\x81\xa1"
+                         "b" +
+                         std::string(100000, '\x91') + "\x01"),
              "!22P02 invalid input for format msgpack (The payload is nested too deep.)");
 }
 
 TEST(msgpack_rows)
 {
-    decoding d(table({from_payload("a", t_int), from_payload("b", t_text),
-                      from_payload("c", t_int, "$.x[1]")},
-                     "msgpack"));
+    decoding d(table(
+        {from_payload("a", t_int), from_payload("b", t_text), from_payload("c", t_int, "$.x[1]")},
+        "msgpack"));
     CHECK_EQ(d.decode(bytes_of("82 a1 61 01 a1 78 92 05 06")), "1,null,6");
     CHECK_EQ(d.decode(bytes_of("81 a1 61 01 81 a1 61 02")), "1,null,null|2,null,null");
     CHECK_EQ(d.decode(bytes_of("92 81 a1 61 01 81 a1 61 02")), "1,null,null|2,null,null");

@@ -60,9 +60,9 @@ TEST(producer_tells_what_was_not_and_goes_at_once)
     mock broker;
     {
         auto h = std::move(hub::make().value());
-        auto lost = std::move(h->open_producer({{"bootstrap.servers", "127.0.0.1:1"},
-                                                {"message.timeout.ms", "300"}})
-                                  .value());
+        auto lost = std::move(
+            h->open_producer({{"bootstrap.servers", "127.0.0.1:1"}, {"message.timeout.ms", "300"}})
+                .value());
         REQUIRE(lost->send({.number = 1, .topic = "t", .value = bytes("x", 1)}).ok());
         auto told = take_all(*lost, 1);
         REQUIRE(told.size() == 1 && told[0].trouble);

@@ -31,7 +31,8 @@ std::set<std::string> names_of_library()
         std::string_view line = left.substr(0, end);
         left.remove_prefix(std::min(end + 1, left.size()));
         std::size_t bar = line.find('|');
-        if (bar == std::string_view::npos || line.starts_with("Property") || line.starts_with("---"))
+        if (bar == std::string_view::npos || line.starts_with("Property") ||
+            line.starts_with("---"))
             continue;
         line = line.substr(0, line.find(' '));
         names.insert(std::string(line));
@@ -139,7 +140,8 @@ TEST(property_gssapi_needs_superuser)
     CHECK(needs_superuser(*find_property("ssl.ca.location"), "/etc/passwd"));
     // Without a mechanism the library takes GSSAPI; it reads the protocol in any case.
     for (const char* protocol : {"sasl_ssl", "SASL_PLAINTEXT", "Sasl_Ssl", " sasl_plaintext"})
-        CHECK(!make_conf({{"bootstrap.servers", "x"}, {"security.protocol", protocol}}, false).ok());
+        CHECK(
+            !make_conf({{"bootstrap.servers", "x"}, {"security.protocol", protocol}}, false).ok());
 }
 
 TEST(property_ours_are_refused)

@@ -59,9 +59,11 @@ TEST(tuple_aligns_values_and_packs_short_texts)
     r.number(static_cast<std::uint64_t>(-2));
     r.text("abc");
     r.number(0x2222);
-    const tuple_layout layout{
-        {{tuple_kind::byte1, 0}, {tuple_kind::byte8, 1}, {tuple_kind::packable, 2}, {tuple_kind::byte4, 3}},
-        2000};
+    const tuple_layout layout{{{tuple_kind::byte1, 0},
+                               {tuple_kind::byte8, 1},
+                               {tuple_kind::packable, 2},
+                               {tuple_kind::byte4, 3}},
+                              2000};
     tuple_head* t = r.make(layout);
     REQUIRE(t != nullptr);
     CHECK_EQ(body_of(t).data_at, 24);
@@ -93,7 +95,8 @@ TEST(tuple_marks_nulls_and_absent_columns)
     one_row r;
     r.null();
     r.number(5);
-    tuple_layout layout{{{tuple_kind::byte4, 0}, {tuple_kind::absent, 0}, {tuple_kind::byte4, 1}}, 2000};
+    tuple_layout layout{{{tuple_kind::byte4, 0}, {tuple_kind::absent, 0}, {tuple_kind::byte4, 1}},
+                        2000};
     tuple_head* t = r.make(layout);
     REQUIRE(t != nullptr);
     CHECK_EQ(body_of(t).mask, tuple_body::has_null);

@@ -62,7 +62,10 @@ int thrd_join(thrd_t t, int* code)
         *code = static_cast<int>(reinterpret_cast<std::intptr_t>(p));
     return said(err);
 }
-int thrd_detach(thrd_t t) { return said(pthread_detach(t)); }
+int thrd_detach(thrd_t t)
+{
+    return said(pthread_detach(t));
+}
 int mtx_init(mtx_t* m, int type)
 {
     pthread_mutexattr_t a;
@@ -73,19 +76,43 @@ int mtx_init(mtx_t* m, int type)
     pthread_mutexattr_destroy(&a);
     return said(err);
 }
-void mtx_destroy(mtx_t* m) { pthread_mutex_destroy(posix(m)); }
-int mtx_lock(mtx_t* m) { return said(pthread_mutex_lock(posix(m))); }
+void mtx_destroy(mtx_t* m)
+{
+    pthread_mutex_destroy(posix(m));
+}
+int mtx_lock(mtx_t* m)
+{
+    return said(pthread_mutex_lock(posix(m)));
+}
 int mtx_trylock(mtx_t* m)
 {
     int err = pthread_mutex_trylock(posix(m));
     return err == EBUSY ? thrd_busy : said(err);
 }
-int mtx_unlock(mtx_t* m) { return said(pthread_mutex_unlock(posix(m))); }
-int cnd_init(cnd_t* c) { return said(pthread_cond_init(posix(c), nullptr)); }
-void cnd_destroy(cnd_t* c) { pthread_cond_destroy(posix(c)); }
-int cnd_signal(cnd_t* c) { return said(pthread_cond_signal(posix(c))); }
-int cnd_broadcast(cnd_t* c) { return said(pthread_cond_broadcast(posix(c))); }
-int cnd_wait(cnd_t* c, mtx_t* m) { return said(pthread_cond_wait(posix(c), posix(m))); }
+int mtx_unlock(mtx_t* m)
+{
+    return said(pthread_mutex_unlock(posix(m)));
+}
+int cnd_init(cnd_t* c)
+{
+    return said(pthread_cond_init(posix(c), nullptr));
+}
+void cnd_destroy(cnd_t* c)
+{
+    pthread_cond_destroy(posix(c));
+}
+int cnd_signal(cnd_t* c)
+{
+    return said(pthread_cond_signal(posix(c)));
+}
+int cnd_broadcast(cnd_t* c)
+{
+    return said(pthread_cond_broadcast(posix(c)));
+}
+int cnd_wait(cnd_t* c, mtx_t* m)
+{
+    return said(pthread_cond_wait(posix(c), posix(m)));
+}
 int cnd_timedwait(cnd_t* c, mtx_t* m, const timespec* until)
 {
     return said(pthread_cond_timedwait(posix(c), posix(m), until));
