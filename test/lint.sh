@@ -131,7 +131,8 @@ done | expect_nothing "scripts that do not parse or do not run"
 
 # ------------------------------------------------------------------ warnings
 
-long=$(sources src test | xargs -d '\n' grep -nE '^.{101,}$' | wc -l)
+# Comments and texts are left as they are written.
+long=$(sources src test | xargs -d '\n' grep -hE '^.{101,}$' | grep -vcE '^ *//|["\]')
 [ "$long" = 0 ] || echo "lint: warning: $long lines of more than 100 columns: make format"
 
 { sources src test; find test sql -name '*.py' -o -name '*.sh'; } | xargs wc -l |

@@ -62,6 +62,8 @@ class pool {
     bool serves(Oid topic_table) const; // a worker is there for one of its units
 
   private:
+    // A worker that is not there then never comes.
+    static constexpr TimestampTz attach_time = 30 * second;
     void place(TimestampTz now);
     void balance(TimestampTz now);
     void write_units();
