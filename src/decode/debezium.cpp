@@ -345,8 +345,7 @@ const format_option options[] = {
      "how events are written; avro: framed, with a schema registry (json)"},
     schema_id_option,
     {"timestamp_unit", "s, ms, us, ns",
-     "what numbers in time and timestamp columns count where no schema says it (us; ms in columns "
-     "of a "
+     "what numbers in time and timestamp columns count where no schema says it (us; ms in columns of a "
      "precision up to 3)"},
     {"bytea_format", "base64, hex", "how bytes are written (base64)"},
     {"decimals", "precise, string",

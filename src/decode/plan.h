@@ -108,8 +108,8 @@ struct row_plan {
     // Only the columns somebody uses, in the order of the cells. _error and _raw are among them
     // where the table declares _error, whether used or not.
     std::vector<column> columns;
-    int payload_columns =
-        0; // of the whole table, used or not: a document that is a scalar fits one
+    // Of the whole table, used or not: a document that is a scalar fits one.
+    int payload_columns = 0;
     // Names of all columns of the table that come from the value and from the key, used or not, in
     // order: formats that go by position count them.
     std::vector<std::string> payload_names, key_names;

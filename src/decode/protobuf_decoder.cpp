@@ -94,8 +94,8 @@ class protobuf_decoder final : public payload_decoder {
 
     const std::shared_ptr<const proto_schema> own_;
     const proto_message* const own_type_;
-    const std::string
-        type_name_; // with a registry: the type, whatever the indexes say; may be empty
+    // With a registry: the type, whatever the indexes say; may be empty.
+    const std::string type_name_;
     std::vector<type_desc> types_; // by the plan's index
     json_node root_;
     typed_values values_;

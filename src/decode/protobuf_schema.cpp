@@ -468,8 +468,8 @@ result<std::unique_ptr<proto_schema>> proto_schema::read_set(std::string_view by
     pb::FileDescriptorSet set;
     if (!set.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || set.file_size() == 0)
         return refuse("it is not a descriptor set");
-    constexpr int most_files =
-        1000; // they are tried over and over until all that they import is there
+    // They are tried over and over until all that they import is there.
+    constexpr int most_files = 1000;
     if (set.file_size() > most_files)
         return refuse("it has more than 1000 files");
     auto made = std::make_unique<proto_schema>();

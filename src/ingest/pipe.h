@@ -35,8 +35,8 @@ namespace ke::ingest {
 struct feed_gauge {
     std::shared_ptr<doorbell> bell; // of the hub
     std::uint64_t ring_bytes = 0;
-    std::atomic<std::uint64_t> waiting_bytes{
-        0};                         // decoded and not taken: lanes add, server takes off
+    // Decoded and not taken: lanes add, server takes off.
+    std::atomic<std::uint64_t> waiting_bytes{0};
     std::atomic<int> unfinished{0}; // partitions that have not reached their end
     std::atomic<int> behind{0};     // partitions whose log's end was not seen yet
 };

@@ -37,8 +37,8 @@ struct datum_map {
     // The column whose value is being made. After an error: the one that failed, null if the error
     // came from elsewhere. For reports that name the column.
     const datum_column* at;
-    const char*
-        text; // that its input function reads, in the server's encoding; null: another value
+    // That its input function reads, in the server's encoding; null: another value.
+    const char* text;
 };
 
 // In the current memory context. cell_of_attribute as in topic::decode_columns; attributes without

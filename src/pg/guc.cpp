@@ -31,8 +31,7 @@ const integer_setting integers[] = {
     {"kafka.workers", &settings::workers, 4, 1, 1024, PGC_SIGHUP, 0,
      "Most background workers that read Kafka in one database."},
     {"kafka.lanes", &settings::lanes, 1, 1, 16, PGC_SIGHUP, 0,
-     "Threads of a worker that share the partitions of a topic, each with a connection of its "
-     "own."},
+     "Threads of a worker that share the partitions of a topic, each with a connection of its own."},
 };
 
 int refresh_gap; // the enumeration behind accept_refresh_gap

@@ -13,8 +13,8 @@ struct settings {
     std::string username, password, token;
     std::string ca_location, ca_pem;
     std::string certificate_pem, key_pem, key_password;
-    std::int64_t timeout_ms =
-        5000; // of a request; and how long an unknown schema is asked for again
+    // Of a request; and how long an unknown schema is asked for again.
+    std::int64_t timeout_ms = 5000;
 
     bool operator==(const settings&) const = default;
 };

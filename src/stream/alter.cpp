@@ -62,8 +62,7 @@ void store_option(Oid view, DefElem* d, bool set)
         a.add_text(d->arg ? defGetString(d) : "true");
     spi_stretch spi;
     spi.begin();
-    run(set ? "UPDATE kafka.registry SET options = options || jsonb_build_object($2, $3) WHERE "
-              "view = $1"
+    run(set ? "UPDATE kafka.registry SET options = options || jsonb_build_object($2, $3) WHERE view = $1"
             : "UPDATE kafka.registry SET options = options - $2 WHERE view = $1",
         a);
     spi.end();

@@ -59,8 +59,8 @@ void apply_carefully(share& s)
     };
     const auto began = steady::now();
     r.go_on = [&] { return steady::now() - began < slice; };
-    const std::optional<stop_report> known =
-        std::move(s.stop); // before a record that did not decode
+    // Before a record that did not decode.
+    const std::optional<stop_report> known = std::move(s.stop);
     s.stop.reset();
     run_replay(r, s.cut);
     note_until(s.cut);

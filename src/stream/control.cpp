@@ -49,8 +49,7 @@ handled_view look_up(Oid view, bool lock)
     const char* sql =
         "SELECT q.oid, r.topic_table::oid, q.relowner, r.state, coalesce(r.options->>'group_id',"
         " current_database() || '.' || n.nspname || '.' || v.relname)"
-        " FROM kafka.registry r JOIN pg_class q ON q.oid = r.query JOIN pg_class v ON v.oid = "
-        "r.view"
+        " FROM kafka.registry r JOIN pg_class q ON q.oid = r.query JOIN pg_class v ON v.oid = r.view"
         " JOIN pg_namespace n ON n.oid = v.relnamespace WHERE r.view = $1";
     bool found = run(lock ? psprintf("%s FOR UPDATE OF r", sql) : sql, a) == 1;
     handled_view h{};
@@ -90,8 +89,7 @@ void set_state(Oid view, const char* state, const char* reason)
     a.add_text(reason);
     spi_stretch spi;
     spi.begin();
-    run("UPDATE kafka.registry SET state = $2, reason = $3, since = clock_timestamp() WHERE view = "
-        "$1",
+    run("UPDATE kafka.registry SET state = $2, reason = $3, since = clock_timestamp() WHERE view = $1",
         a);
     spi.end();
     notify_at_commit();

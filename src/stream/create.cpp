@@ -189,14 +189,11 @@ void register_view(const made_view& v, const request& r, const start_positions& 
           !v.body);
     spi_stretch spi;
     spi.begin();
-    run("INSERT INTO kafka.registry (view, query, topic_table, target, state, reason, start, "
-        "options,"
+    run("INSERT INTO kafka.registry (view, query, topic_table, target, state, reason, start, options,"
         " settings, cluster_id, target_columns, database, body, target_names)"
         " SELECT $1, $2, $3, $4, $5, $6, $7, jsonb_object($8, $9), jsonb_object_agg(s,"
-        " current_setting(s)), $10, $11, $12, $13, ARRAY(SELECT a.attname FROM unnest($11) WITH "
-        "ORDINALITY"
-        " u (attnum, n) JOIN pg_attribute a ON a.attrelid = $4 AND a.attnum = u.attnum ORDER BY "
-        "u.n)"
+        " current_setting(s)), $10, $11, $12, $13, ARRAY(SELECT a.attname FROM unnest($11) WITH ORDINALITY"
+        " u (attnum, n) JOIN pg_attribute a ON a.attrelid = $4 AND a.attnum = u.attnum ORDER BY u.n)"
         " FROM unnest('{TimeZone,DateStyle,IntervalStyle}'::text[]) s",
         a);
     spi.end();

@@ -142,15 +142,11 @@ void insert_dead_letters(Oid view, const char* to, const stretch& rows)
     a.add_text(to);
     add_column(a, rows, TEXTOID, TEXTARRAYOID, [](const refused& r) { return text_cell(r.stage); });
     // A view that reads the dead-letter topic itself gives it nothing: that would go round for ever.
-    run("INSERT INTO kafka.dead_letter_log (view, topic, partition, record_offset, record_time, "
-        "key,"
-        " value, headers, time_type, leader_epoch, sqlstate, message, detail, column_name, "
-        "to_topic,"
-        " stage) SELECT $1, topic, partition, record_offset, record_time, key, value, "
-        "headers::jsonb,"
+    run("INSERT INTO kafka.dead_letter_log (view, topic, partition, record_offset, record_time, key,"
+        " value, headers, time_type, leader_epoch, sqlstate, message, detail, column_name, to_topic,"
+        " stage) SELECT $1, topic, partition, record_offset, record_time, key, value, headers::jsonb,"
         " time_type, leader_epoch, sqlstate, message, detail, column_name, nullif($15, topic),"
-        " CASE WHEN $15 <> topic THEN stage END FROM ROWS FROM (unnest($2), unnest($3), "
-        "unnest($4), unnest($5), unnest($6), unnest($7),"
+        " CASE WHEN $15 <> topic THEN stage END FROM ROWS FROM (unnest($2), unnest($3), unnest($4), unnest($5), unnest($6), unnest($7),"
         " unnest($8), unnest($9), unnest($10), unnest($11), unnest($12), unnest($13), unnest($14),"
         " unnest($16))"
         " AS w (topic, partition, record_offset, record_time, key, value, headers, time_type,"
@@ -252,8 +248,7 @@ std::int64_t count_dead_letters(Oid view, std::int64_t most)
         sql_arguments a;
         a.add_oid(view);
         a.add(INT8OID, Int64GetDatum(most));
-        run("SELECT count(*) FROM (SELECT 1 FROM kafka.dead_letter_log d WHERE d.view = $1 LIMIT "
-            "$2) x",
+        run("SELECT count(*) FROM (SELECT 1 FROM kafka.dead_letter_log d WHERE d.view = $1 LIMIT $2) x",
             a);
         bool null;
         const std::int64_t n =

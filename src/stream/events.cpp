@@ -196,8 +196,7 @@ void check_fed_columns()
         ReleaseSysCache(tuple);
     }
     // The names are for a restore.
-    run("UPDATE kafka.registry r SET target_names = n.names FROM (SELECT f.view, "
-        "array_agg(a.attname"
+    run("UPDATE kafka.registry r SET target_names = n.names FROM (SELECT f.view, array_agg(a.attname"
         " ORDER BY u.n) AS names FROM kafka.registry f CROSS JOIN unnest(f.target_columns)"
         " WITH ORDINALITY u (attnum, n) JOIN pg_attribute a ON a.attrelid = f.target"
         " AND a.attnum = u.attnum WHERE f.database = $1 GROUP BY f.view) n"

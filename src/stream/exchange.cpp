@@ -97,19 +97,16 @@ List* find_key(Oid table, List* fed, bool* found)
     spi_stretch spi;
     spi.begin();
     // One row for each column of each index; no column: the index is on an expression.
-    const std::uint64_t n =
-        run("SELECT i.indexrelid::oid, a.attname, pg_get_expr(i.indexprs, i.indrelid)"
-            " FROM pg_index i LEFT JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) k (attnum) "
-            "ON true"
-            " LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND "
-            "k.attnum > 0"
-            " WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate"
-            " AND i.indpred IS NULL AND (i.indexprs IS NULL OR pg_get_expr(i.indexprs, i.indrelid) "
-            "= 'true')"
-            " AND (i.indnullsnotdistinct OR NOT EXISTS (SELECT 1 FROM pg_attribute b"
-            " WHERE b.attrelid = i.indrelid AND b.attnum = ANY (i.indkey) AND NOT b.attnotnull))"
-            " ORDER BY i.indisprimary DESC, i.indexrelid",
-            a);
+    const std::uint64_t n = run(
+        "SELECT i.indexrelid::oid, a.attname, pg_get_expr(i.indexprs, i.indrelid)"
+        " FROM pg_index i LEFT JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) k (attnum) ON true"
+        " LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0"
+        " WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate"
+        " AND i.indpred IS NULL AND (i.indexprs IS NULL OR pg_get_expr(i.indexprs, i.indrelid) = 'true')"
+        " AND (i.indnullsnotdistinct OR NOT EXISTS (SELECT 1 FROM pg_attribute b"
+        " WHERE b.attrelid = i.indrelid AND b.attnum = ANY (i.indkey) AND NOT b.attnotnull))"
+        " ORDER BY i.indisprimary DESC, i.indexrelid",
+        a);
     List* keys = NIL;
     *found = false;
     MemoryContext inner = MemoryContextSwitchTo(outer);
@@ -160,8 +157,7 @@ exchange_plan plan_exchange(Oid table, List* fed, bool concurrently, const char*
 // once it is the owner's: their expressions are the owner's to run. The sequences of identity columns
 // give the numbers here too. What a trigger of the user's does it does when rows are exchanged.
 const char beside_sql[] =
-    "SELECT format('CREATE UNLOGGED TABLE kafka.%I (LIKE %s INCLUDING CONSTRAINTS INCLUDING "
-    "DEFAULTS"
+    "SELECT format('CREATE UNLOGGED TABLE kafka.%I (LIKE %s INCLUDING CONSTRAINTS INCLUDING DEFAULTS"
     " INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION)', $2, $1::regclass)"
     " UNION ALL SELECT format('ALTER TABLE kafka.%I ALTER %I SET DEFAULT nextval(%L)', $2, attname,"
     " pg_get_serial_sequence(attrelid::regclass::text, attname)) FROM pg_attribute"
@@ -170,20 +166,16 @@ const char beside_sql[] =
     " UNION ALL SELECT format('CREATE UNIQUE INDEX ON kafka.%I %s', $2, substr(d.def, 1 + length("
     "format('CREATE UNIQUE INDEX %I ON %I.%I ', i.relname, s.nspname, t.relname))))"
     " FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid"
-    " JOIN pg_namespace s ON s.oid = t.relnamespace CROSS JOIN pg_get_indexdef(x.indexrelid) d "
-    "(def)"
+    " JOIN pg_namespace s ON s.oid = t.relnamespace CROSS JOIN pg_get_indexdef(x.indexrelid) d (def)"
     " WHERE x.indrelid = $1 AND x.indisunique AND x.indisvalid"
     " UNION ALL SELECT format('ALTER TABLE kafka.%I ADD %s', $2, pg_get_constraintdef(oid))"
     " FROM pg_constraint WHERE conrelid = $1 AND contype = 'x'"
     // references.cpp; keys that are not enforced, and those with PERIOD, which only rows that are
     // exchanged meet, are newer than some servers.
-    " UNION ALL SELECT format('CREATE TRIGGER %1$s_%2$s AFTER %1$s ON kafka.%3$I REFERENCING NEW "
-    "TABLE AS fresh"
+    " UNION ALL SELECT format('CREATE TRIGGER %1$s_%2$s AFTER %1$s ON kafka.%3$I REFERENCING NEW TABLE AS fresh"
     " FOR EACH STATEMENT EXECUTE FUNCTION kafka.check_references(%2$L)', event, c.oid, $2)"
-    " FROM pg_constraint c, unnest('{INSERT,UPDATE}'::text[]) event WHERE conrelid = $1 AND "
-    "contype = 'f'"
-    " AND NOT to_jsonb(c) @> '{\"conperiod\": true}' AND NOT to_jsonb(c) @> '{\"conenforced\": "
-    "false}'";
+    " FROM pg_constraint c, unnest('{INSERT,UPDATE}'::text[]) event WHERE conrelid = $1 AND contype = 'f'"
+    " AND NOT to_jsonb(c) @> '{\"conperiod\": true}' AND NOT to_jsonb(c) @> '{\"conenforced\": false}'";
 
 Oid make_beside(Oid table, Oid owner)
 {

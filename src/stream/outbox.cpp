@@ -66,17 +66,15 @@ page read_page(Oid view, const char* name, int rows, const std::vector<std::int6
     a.add_text(name);
     a.add(INT8ARRAYOID, id_array(without));
     page p{};
-    p.count =
-        run("SELECT " LETTER_COLUMNS ", d.to_topic, d.stage, d.sqlstate,"
-            " convert_to(d.message, 'UTF8'), convert_to(d.detail, 'UTF8'), convert_to($4, 'UTF8') "
-            "FROM ("
-            "SELECT w.*, sum(coalesce(octet_length(key), 0)::int8"
-            " + coalesce(octet_length(value), 0)) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED"
-            " PRECEDING AND 1 PRECEDING) AS before"
-            " FROM (SELECT * FROM kafka.dead_letter_log WHERE view = $1 AND to_topic IS NOT NULL"
-            " AND id <> ALL ($5) ORDER BY id LIMIT $2) w) d WHERE coalesce(d.before, 0) < $3 ORDER "
-            "BY d.id",
-            a);
+    p.count = run(
+        "SELECT " LETTER_COLUMNS ", d.to_topic, d.stage, d.sqlstate,"
+        " convert_to(d.message, 'UTF8'), convert_to(d.detail, 'UTF8'), convert_to($4, 'UTF8') FROM ("
+        "SELECT w.*, sum(coalesce(octet_length(key), 0)::int8"
+        " + coalesce(octet_length(value), 0)) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED"
+        " PRECEDING AND 1 PRECEDING) AS before"
+        " FROM (SELECT * FROM kafka.dead_letter_log WHERE view = $1 AND to_topic IS NOT NULL"
+        " AND id <> ALL ($5) ORDER BY id LIMIT $2) w) d WHERE coalesce(d.before, 0) < $3 ORDER BY d.id",
+        a);
     p.all = static_cast<addressed*>(MemoryContextAlloc(to, sizeof(addressed) * (p.count + 1)));
     for (std::uint64_t i = 0; i < p.count; i++) {
         p.all[i].is = letter_of(i, to);

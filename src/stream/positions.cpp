@@ -44,8 +44,7 @@ statement read_rows = {
     "SELECT w.n, p.ctid, p.next_offset"                                                            \
     " FROM ROWS FROM (unnest($1), unnest($2), unnest($3)) WITH ORDINALITY"                         \
     " AS w (view, topic, partition, n)"                                                            \
-    " JOIN kafka.progress p ON p.view = w.view AND p.topic = w.topic AND p.partition = "           \
-    "w.partition"
+    " JOIN kafka.progress p ON p.view = w.view AND p.topic = w.topic AND p.partition = w.partition"
 #define LOCKED " ORDER BY w.n FOR UPDATE OF p SKIP LOCKED"
 
 statement lock_rows = {LOCK_ROWS LOCKED, 3, {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID}, nullptr};
@@ -54,19 +53,18 @@ statement lock_rows_there = {LOCK_ROWS " WHERE p.ctid = ANY ($4)" LOCKED,
                              {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIDARRAYOID},
                              nullptr};
 
-#define WRITE_ROWS                                                                                 \
-    "UPDATE kafka.progress p SET next_offset = w.next,"                                            \
-    " leader_epoch = CASE WHEN w.epoch >= 0 THEN w.epoch ELSE p.leader_epoch END,"                 \
-    " rows = p.rows + w.rows, skipped = p.skipped + w.skipped,"                                    \
-    " mark_offset = CASE w.mark WHEN -1 THEN p.mark_offset WHEN -2 THEN NULL ELSE w.mark END,"     \
-    " mark_time = CASE w.mark WHEN -1 THEN p.mark_time ELSE w.mark_time END,"                      \
-    " mark_size = CASE w.mark WHEN -1 THEN p.mark_size ELSE w.mark_size END"                       \
-    " FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4), unnest($5), unnest($6),"     \
-    " unnest($7), unnest($8), unnest($9), unnest($10), unnest($11))"                               \
-    " WITH ORDINALITY AS w (view, topic, partition, believed, next, epoch, rows, skipped, mark, "  \
-    "mark_time,"                                                                                   \
-    " mark_size, n)"                                                                               \
-    " WHERE p.view = w.view AND p.topic = w.topic AND p.partition = w.partition"                   \
+#define WRITE_ROWS                                                                                          \
+    "UPDATE kafka.progress p SET next_offset = w.next,"                                                     \
+    " leader_epoch = CASE WHEN w.epoch >= 0 THEN w.epoch ELSE p.leader_epoch END,"                          \
+    " rows = p.rows + w.rows, skipped = p.skipped + w.skipped,"                                             \
+    " mark_offset = CASE w.mark WHEN -1 THEN p.mark_offset WHEN -2 THEN NULL ELSE w.mark END,"              \
+    " mark_time = CASE w.mark WHEN -1 THEN p.mark_time ELSE w.mark_time END,"                               \
+    " mark_size = CASE w.mark WHEN -1 THEN p.mark_size ELSE w.mark_size END"                                \
+    " FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4), unnest($5), unnest($6),"              \
+    " unnest($7), unnest($8), unnest($9), unnest($10), unnest($11))"                                        \
+    " WITH ORDINALITY AS w (view, topic, partition, believed, next, epoch, rows, skipped, mark, mark_time," \
+    " mark_size, n)"                                                                                        \
+    " WHERE p.view = w.view AND p.topic = w.topic AND p.partition = w.partition"                            \
     " AND p.next_offset = w.believed"
 #define WRITTEN " RETURNING w.n, p.ctid"
 

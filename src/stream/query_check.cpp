@@ -221,13 +221,11 @@ const shape_row shapes[] = {
 // Batches are merged in the view's own table: not on the way to a query above.
 const shape_row inner_shapes[] = {
     {[](const Query* q) { return q->hasAggs; }, "an aggregate",
-     "Aggregate in the view's own query, without a query around it; put what is computed from it "
-     "into "
+     "Aggregate in the view's own query, without a query around it; put what is computed from it into "
      "an ordinary view."},
     {[](const Query* q) { return q->groupClause != NIL || q->havingQual != nullptr; },
      "GROUP BY or HAVING",
-     "Group in the view's own query, without a query around it; put what is computed from it into "
-     "an "
+     "Group in the view's own query, without a query around it; put what is computed from it into an "
      "ordinary view."},
 };
 

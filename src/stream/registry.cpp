@@ -46,8 +46,7 @@ const char load_sql[] =
     " ARRAY(SELECT w FROM jsonb_each_text(r.options) e, unnest(ARRAY[e.key, e.value]) w),"
     " ARRAY(SELECT w FROM jsonb_each_text(r.settings) e, unnest(ARRAY[e.key, e.value]) w),"
     " r.target_columns, r.body"
-    " FROM kafka.registry r JOIN pg_class v ON v.oid = r.view JOIN pg_namespace n ON n.oid = "
-    "v.relnamespace"
+    " FROM kafka.registry r JOIN pg_class v ON v.oid = r.view JOIN pg_namespace n ON n.oid = v.relnamespace"
     " JOIN pg_class q ON q.oid = r.query"
     " JOIN pg_foreign_table t ON t.ftrelid = r.topic_table"
     " ORDER BY r.view::oid";

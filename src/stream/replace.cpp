@@ -50,14 +50,12 @@ registration read_registration(Oid view)
     a.add_oid(view);
     spi_stretch spi;
     spi.begin();
-    run("SELECT r.target::oid, r.options->>'key', r.options->>'on_conflict', "
-        "r.options->>'delete_when',"
+    run("SELECT r.target::oid, r.options->>'key', r.options->>'on_conflict', r.options->>'delete_when',"
         " r.body, a.attname FROM kafka.registry r LEFT JOIN pg_class c ON c.oid = r.view"
         " LEFT JOIN LATERAL (SELECT b.attname, b.attnum::int AS n FROM pg_attribute b"
         " WHERE c.relkind = 'v' AND b.attrelid = r.view AND b.attnum > 0 UNION ALL"
         " SELECT b.attname, u.n FROM unnest(r.target_columns) WITH ORDINALITY u (attnum, n)"
-        " JOIN pg_attribute b ON b.attrelid = r.view AND b.attnum = u.attnum WHERE c.relkind <> "
-        "'v') a"
+        " JOIN pg_attribute b ON b.attrelid = r.view AND b.attnum = u.attnum WHERE c.relkind <> 'v') a"
         " ON true WHERE r.view = $1 ORDER BY a.n",
         a);
     registration r{};
@@ -175,8 +173,8 @@ void replace_view_query(Oid view, const handled_view& h, const registration& r, 
     if (!grouped)
         take_names(query, h.query);
     request given = r.given;
-    const int kept =
-        list_length(r.shown) + 1 + (given.delete_when ? 1 : 0); // and the order of arrival
+    // The query's own columns, the order of arrival, whether the row deletes.
+    const int kept = list_length(r.shown) + 1 + (given.delete_when ? 1 : 0);
     Relation hidden = table_open(h.query, NoLock);
     given.unavailable = RelationGetNumberOfAttributes(hidden) > kept;
     table_close(hidden, NoLock);

@@ -31,8 +31,7 @@ bool adopt_copies(const char* by)
             " state = CASE r.state WHEN 'active' THEN 'paused' ELSE r.state END"
             " WHERE database <> $1 RETURNING r.view, r.state, r.reason),"
             // The original sends its dead letters; those of paused views wait for the resume.
-            " unsent AS (UPDATE kafka.dead_letter_log d SET to_topic = NULL, stage = NULL FROM "
-            "copied c"
+            " unsent AS (UPDATE kafka.dead_letter_log d SET to_topic = NULL, stage = NULL FROM copied c"
             " WHERE d.view = c.view AND c.state = 'stopped' AND d.to_topic IS NOT NULL)"
             " INSERT INTO kafka.state_log (view, state, reason, by)"
             " SELECT view, state, reason, $2 FROM copied",

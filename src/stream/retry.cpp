@@ -130,8 +130,7 @@ void give_new_reason(std::int64_t id, const refused& f)
     a.add_text(to_server_text(f.reason));
     a.add_text(f.detail.empty() ? nullptr : to_server_text(f.detail));
     a.add_text(f.column.empty() ? nullptr : to_server_text(f.column));
-    run("UPDATE kafka.dead_letter_log SET sqlstate = $2, message = $3, detail = $4, column_name = "
-        "$5,"
+    run("UPDATE kafka.dead_letter_log SET sqlstate = $2, message = $3, detail = $4, column_name = $5,"
         " attempts = attempts + 1, failed_at = clock_timestamp() WHERE id = $1",
         a);
     spi.end();

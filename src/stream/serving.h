@@ -71,12 +71,12 @@ struct position {
 struct kept_plan {
     std::vector<SPIPlanPtr> before; // run first, in order
     SPIPlanPtr plan = nullptr;
-    std::vector<std::string>
-        sql; // their texts: made anew where relations or columns have other names
-    std::int64_t generation =
-        -1;                      // of the cached plans that `attributes` were taken from, summed up
-    std::vector<int> attributes; // offset by FirstLowInvalidHeapAttributeNumber, ascending
-    std::set<int> of_functions;  // likewise: read by functions of the query, as their scans told
+    // Their texts: made anew where relations or columns have other names.
+    std::vector<std::string> sql;
+    // Of the cached plans that `attributes` were taken from, summed up.
+    std::int64_t generation = -1;
+    std::vector<int> attributes;   // offset by FirstLowInvalidHeapAttributeNumber, ascending
+    std::set<int> of_functions;    // likewise: read by functions of the query, as their scans told
     topic::decode_columns columns; // for this view alone
     tuple_shape shape;             // how its rows lie in the target; empty: not known (shape.h)
     bool filtered = false; // the shape is that of the rows that pass `by`, which has all filters

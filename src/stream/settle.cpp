@@ -170,12 +170,12 @@ void worker::meet_strangers(feed_state& f)
         if (v->at != phase::reading)
             continue;
         const position& p = v->positions[k];
-        meet_gap(*v,
-                 {k, p.ahead, p.ahead - 1,
-                  "at offset " + std::to_string(p.mark.offset) +
-                      " stands another record than the one that was read there: the topic was made "
-                      "anew"},
-                 s.lows[k], s.ends[k]);
+        meet_gap(
+            *v,
+            {k, p.ahead, p.ahead - 1,
+             "at offset " + std::to_string(p.mark.offset) +
+                 " stands another record than the one that was read there: the topic was made anew"},
+            s.lows[k], s.ends[k]);
         if (v->at == phase::reading) {
             leave_feed(*v);
             v->at = phase::preparing;

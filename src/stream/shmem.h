@@ -56,8 +56,8 @@ struct worker_statistics {
     std::atomic<std::int64_t> wal_bytes;                    // written by batches
     std::atomic<std::int64_t> topics, partitions;
     std::atomic<std::int64_t> last_batch_at; // TimestampTz, 0: none
-    std::atomic<std::int64_t>
-        batch_began_at; // TimestampTz while a batch transaction is open, else 0
+    // TimestampTz while a batch transaction is open, else 0.
+    std::atomic<std::int64_t> batch_began_at;
 };
 
 // ---- worker's side (after attach_worker) ----

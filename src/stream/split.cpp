@@ -95,14 +95,15 @@ void check_key(const TargetEntry* t)
 {
     Node* e = node_of(t->expr);
     if (contain_volatile_functions(e))
-        refuse("a volatile expression in GROUP BY", "Two evaluations would put one record into two "
-                                                    "groups: store the rows, and aggregate in "
-                                                    "an ordinary view on them.");
+        refuse(
+            "a volatile expression in GROUP BY",
+            "Two evaluations would put one record into two groups: store the rows, and aggregate in "
+            "an ordinary view on them.");
     if (!OidIsValid(lookup_type_cache(exprType(e), TYPECACHE_LT_OPR)->lt_opr))
-        refuse(psprintf("GROUP BY with type %s", format_type_be(exprType(e))),
-               "Its values have no order, which the unique index on the groups needs: cast it to a "
-               "type "
-               "that has.");
+        refuse(
+            psprintf("GROUP BY with type %s", format_type_be(exprType(e))),
+            "Its values have no order, which the unique index on the groups needs: cast it to a type "
+            "that has.");
 }
 
 void add_keys(splitting* s)

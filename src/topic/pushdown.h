@@ -117,8 +117,8 @@ struct partition_facts {
     std::int32_t partition;
     // Times and the first offset at or after each. Null, or a time not in it: everything is left.
     const std::vector<std::pair<std::int64_t, std::int64_t>>* times = nullptr;
-    bool times_ascend =
-        false; // LogAppendTime: an upper bound in time is one in offsets, with slack
+    // LogAppendTime: an upper bound in time is one in offsets, with slack.
+    bool times_ascend = false;
 };
 // The offset in `times` that says "no record is as new as that".
 inline constexpr std::int64_t beyond_the_end = interval_set::highest;

@@ -193,8 +193,7 @@ std::vector<std::pair<int, int>> read_partitions(std::string_view name, const st
 namespace {
 
 constexpr const char* start_hint =
-    "Give earliest, latest, group, a time such as '2026-11-01 00:00+00', or next offsets by "
-    "partition "
+    "Give earliest, latest, group, a time such as '2026-11-01 00:00+00', or next offsets by partition "
     "such as '0:100,1:250' ('orders/0:100' where there are several topics).";
 
 // '0:100' or 'orders/0:100'; nothing where it has another shape.

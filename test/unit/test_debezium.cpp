@@ -161,11 +161,11 @@ TEST(debezium_values_that_are_left_out)
     // An update without its row; a delete needs none.
     CHECK_EQ(after("null"), R"(null,null,null,null,null,null,<{"a","b","c","d","e","f"}>)");
     CHECK_EQ(d.decode(R"({"op": "d", "before": null})"), "null,null,null,null,null,null,null");
-    CHECK_EQ(decoding(table({from_payload("a", t_text)}, "debezium"))
-                 .decode(R"({"op": "u", "after": null})"),
-             "!22P02 invalid input for format debezium (The event holds no row: the connector has "
-             "to send "
-             "whole ones.)");
+    CHECK_EQ(
+        decoding(table({from_payload("a", t_text)}, "debezium"))
+            .decode(R"({"op": "u", "after": null})"),
+        "!22P02 invalid input for format debezium (The event holds no row: the connector has to send "
+        "whole ones.)");
 }
 
 TEST(debezium_of_mongodb)
