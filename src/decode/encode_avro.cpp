@@ -3,6 +3,7 @@
 #include "decode/encoder.h"
 
 #include <bit>
+#include <cmath>
 
 #include "decode/avro_schema.h"
 #include "decode/big_number.h"
@@ -69,12 +70,14 @@ bool avro_writer::refuse(const avro_type& type, const value& v)
 bool avro_writer::write(const avro_type& type, const value& v, int depth)
 {
     constexpr int most_depth = 500;
-    if (depth > most_depth) {
+    value tree;
+    if (depth > most_depth || (v.what == kind::json && type.kind != avro_kind::string &&
+                               !parse_json(v.s, memory_, tree))) {
         why = "the value is nested too deep";
         return false;
     }
     if (v.what == kind::json && type.kind != avro_kind::string)
-        return write(type, parse_json(v.s, memory_), depth);
+        return write(type, tree, depth);
     switch (type.kind) {
     case avro_kind::union_:
         return branch(type, v, depth);
@@ -89,19 +92,50 @@ bool avro_writer::write(const avro_type& type, const value& v, int depth)
     }
 }
 
-// The first branch that takes the value as it is, else the first that takes it at all.
+// Whether a type is what such a value is read from; others may take it in their own words, as a string does
+// a number.
+bool is_of(const avro_type& type, const value& v)
+{
+    const bool plain = type.meaning == avro_meaning::plain;
+    const bool fixed = type.kind == avro_kind::bytes || type.kind == avro_kind::fixed;
+    switch (v.what) {
+    case kind::boolean:
+        return type.kind == avro_kind::boolean;
+    case kind::integer:
+        return plain && (type.kind == avro_kind::int_ || type.kind == avro_kind::long_);
+    case kind::real4:
+    case kind::real8:
+        return type.kind == avro_kind::double_ ||
+               (type.kind == avro_kind::float_ && static_cast<float>(v.f) == v.f);
+    case kind::number:
+        return fixed && type.meaning == avro_meaning::decimal;
+    case kind::bytes:
+        return fixed && plain;
+    case kind::text:
+        return type.kind == avro_kind::string || type.kind == avro_kind::enumeration;
+    case kind::array:
+        return type.kind == avro_kind::array;
+    case kind::record:
+        return type.kind == avro_kind::record || type.kind == avro_kind::map;
+    default: // times
+        return !plain;
+    }
+}
+
+// The first branch of the value's own type that takes it, else the first that takes it at all.
 bool avro_writer::branch(const avro_type& type, const value& v, int depth)
 {
     const std::size_t start = out.size();
-    for (std::size_t i = 0; i < type.branches.size(); i++) {
-        const avro_type& b = *type.branches[i];
-        if ((v.what == kind::null) != (b.kind == avro_kind::null))
-            continue;
-        number(static_cast<std::int64_t>(i));
-        if (write(b, v, depth + 1))
-            return true;
-        out.resize(start);
-    }
+    for (const bool own : {true, false})
+        for (std::size_t i = 0; i < type.branches.size(); i++) {
+            const avro_type& b = *type.branches[i];
+            if ((v.what == kind::null) != (b.kind == avro_kind::null) || is_of(b, v) != own)
+                continue;
+            number(static_cast<std::int64_t>(i));
+            if (write(b, v, depth + 1))
+                return true;
+            out.resize(start);
+        }
     return refuse(type, v);
 }
 
@@ -115,7 +149,8 @@ bool avro_writer::record(const avro_type& type, const value& v, int depth)
             found = v.find(f.aliases[a]);
         value otherwise;
         if (!found && !f.default_json.empty()) {
-            otherwise = parse_json(f.default_json, memory_);
+            if (!parse_json(f.default_json, memory_, otherwise))
+                return refuse(*f.type, otherwise);
             found = &otherwise;
         }
         if (!write(*f.type, found ? *found : none, depth + 1)) {
@@ -225,12 +260,9 @@ bool avro_writer::integer(const avro_type& type, const value& v)
 
 bool avro_writer::real(const avro_type& type, const value& v)
 {
-    double f = v.f;
-    if (v.what == kind::integer)
-        f = static_cast<double>(v.i);
-    else if (v.what == kind::number || v.what == kind::text) // NaN and infinities are text
-        f = std::strtod(std::string(v.s).c_str(), nullptr);
-    else if (v.what != kind::real4 && v.what != kind::real8)
+    double f;
+    if (!float_of(v, f) ||
+        (type.kind == avro_kind::float_ && std::isinf(static_cast<float>(f)) && !std::isinf(f)))
         return false;
     const std::uint64_t bits = type.kind == avro_kind::float_
                                    ? std::bit_cast<std::uint32_t>(static_cast<float>(f))

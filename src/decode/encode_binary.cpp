@@ -145,7 +145,10 @@ class cbor_writer {
         std::uint64_t n = 0;
         for (char c : magnitude)
             n = n << 8 | static_cast<unsigned char>(c);
-        negative&& n ? head(1, n - 1) : head(0, n);
+        if (negative && n > 0)
+            head(1, n - 1);
+        else
+            head(0, n);
     }
     void array(std::size_t n) { head(4, n); }
     void map(std::size_t n) { head(5, n); }
@@ -172,12 +175,9 @@ class cbor_writer {
 
 // ------------------------------------------------------------------ both
 
-template <class Writer>
-void write(Writer& w, const value& v, arena& memory)
+void write_plain(auto& w, const value& v)
 {
     switch (v.what) {
-    case kind::null:
-        return w.null();
     case kind::boolean:
         return w.boolean(v.i != 0);
     case kind::integer:
@@ -199,20 +199,35 @@ void write(Writer& w, const value& v, arena& memory)
     case kind::time:
     case kind::timestamp:
         return w.text(time_text(v));
+    default:
+        return w.null();
+    }
+}
+
+// False: nested too deep.
+bool write(auto& w, const value& v, arena& memory)
+{
+    value tree;
+    switch (v.what) {
     case kind::json:
-        return write(w, parse_json(v.s, memory), memory);
+        return parse_json(v.s, memory, tree) && write(w, tree, memory);
     case kind::array:
         w.array(v.items.size());
         break;
     case kind::record:
         w.map(v.items.size());
         break;
+    default:
+        write_plain(w, v);
+        return true;
     }
     for (std::size_t i = 0; i < v.items.size(); i++) {
         if (v.what == kind::record)
             w.text(v.names[i]);
-        write(w, v.items[i], memory);
+        if (!write(w, v.items[i], memory))
+            return false;
     }
+    return true;
 }
 
 template <class Writer>
@@ -225,7 +240,8 @@ class document_encoder final : public payload_encoder {
         if (!document)
             return std::move(document.error());
         Writer w;
-        write(w, document.value(), memory);
+        if (!write(w, document.value(), memory))
+            return bad_value("the row is nested too deep");
         return std::move(w.out);
     }
 };

@@ -108,9 +108,13 @@ result<value> document_of(const encode_request& r, arena& memory)
     return root;
 }
 
-value parse_json(std::string_view text, arena& memory)
+namespace {
+
+bool parse_part(std::string_view text, arena& memory, value& v, int depth)
 {
-    value v;
+    constexpr int most_depth = 500; // what readers of these formats follow
+    if (depth > most_depth)
+        return false;
     std::string buffer;
     text = trim_json(text);
     if (text.starts_with('"')) {
@@ -123,7 +127,8 @@ value parse_json(std::string_view text, arena& memory)
         for (json_members m(text); m.next();) {
             if (v.what == kind::record)
                 names.push_back(memory.copy(unescape_json(m.key(), buffer).text));
-            items.push_back(parse_json(m.value(), memory));
+            if (!parse_part(m.value(), memory, items.emplace_back(), depth + 1))
+                return false;
         }
         v.items = room_for<value>(items.size(), memory);
         std::copy(items.begin(), items.end(), v.items.begin());
@@ -135,14 +140,45 @@ value parse_json(std::string_view text, arena& memory)
     } else if (text != "null") {
         v.s = memory.copy(text);
         v.what = parse_short(text, v.i) ? kind::integer : kind::number;
-        if (v.what == kind::number &&
-            std::from_chars(text.data(), text.data() + text.size(), v.f).ec == std::errc{}) {
+        if (v.what == kind::number && float_of(v, v.f)) {
             v.what = kind::real8;
             if (real_text(v) != text) // digits would be lost
                 v.what = kind::number;
         }
     }
-    return v;
+    return true;
+}
+
+} // namespace
+
+bool parse_json(std::string_view text, arena& memory, value& v)
+{
+    v = value();
+    return parse_part(text, memory, v, 1);
+}
+
+bool float_of(const value& v, double& f)
+{
+    switch (v.what) {
+    case kind::real4:
+    case kind::real8:
+        f = v.f;
+        return true;
+    case kind::integer:
+        f = static_cast<double>(v.i);
+        return true;
+    case kind::text:
+        if (v.s != "NaN" && v.s != "Infinity" && v.s != "-Infinity")
+            return false;
+        [[fallthrough]];
+    case kind::number: {
+        const char* end = v.s.data() + v.s.size();
+        const auto read = std::from_chars(v.s.data(), end, f);
+        return read.ec == std::errc{} && read.ptr == end;
+    }
+    default:
+        return false;
+    }
 }
 
 std::string real_text(const value& v)

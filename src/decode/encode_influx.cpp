@@ -1,5 +1,6 @@
 // influx: the way back, one line. Columns with path 'tag.x' are tags, all others fields but measurement and
-// time; nulls are left out.
+// time; nulls are left out. What a line cannot hold is refused: line breaks and a backslash at the end of
+// names and tags, empty ones, times that are not whole in their unit.
 #include "decode/encoder.h"
 
 #include <cmath>
@@ -68,67 +69,112 @@ void append_field(std::string& out, const value& v)
     }
 }
 
+// What a line is made of.
+class line_parts {
+  public:
+    std::string why; // of the last that was refused
+
+    bool column(const decode::column& c, const value& v, time_unit unit);
+    bool whole(std::string& out)
+    {
+        if (measurement_.empty() || fields_.empty()) {
+            why = "A line needs a measurement, and a field that is not null.";
+            return false;
+        }
+        out = measurement_ + tags_ + ' ' + fields_ + (time_.empty() ? "" : ' ' + time_) + '\n';
+        return true;
+    }
+
+  private:
+    bool refuse(std::string_view name, const char* what)
+    {
+        why = "Column \"" + std::string(name) + "\": " + what;
+        return false;
+    }
+    // A name or a tag's value, appended with the special characters escaped.
+    bool word(const decode::column& c, std::string& out, std::string_view text,
+              std::string_view special)
+    {
+        if (text.empty())
+            return refuse(c.name, "names and tags cannot be empty; NULL leaves a tag out.");
+        if (text.find('\n') != text.npos || text.ends_with('\\'))
+            return refuse(c.name,
+                          "names and tags cannot have a line break, or end in a backslash.");
+        append_escaped(out, text, special);
+        return true;
+    }
+    bool measurement(const decode::column& c, const value& v);
+    bool time(const decode::column& c, const value& v, time_unit unit);
+
+    std::string measurement_, tags_, fields_, time_;
+};
+
+bool line_parts::measurement(const decode::column& c, const value& v)
+{
+    const std::string text = text_of(v);
+    if (text.starts_with('#'))
+        return refuse(c.name, "a line that begins with # is a comment.");
+    return word(c, measurement_, text, ", ");
+}
+
+bool line_parts::time(const decode::column& c, const value& v, time_unit unit)
+{
+    std::int64_t n = v.i;
+    if (v.what == kind::timestamp || v.what == kind::timestamptz) {
+        const std::int64_t us = unit == time_unit::s ? 1000000 : unit == time_unit::ms ? 1000 : 1;
+        if (n % us != 0)
+            return refuse(c.name, "the time is not whole in the unit that timestamp_unit says.");
+        n /= us;
+        if (unit == time_unit::ns && __builtin_mul_overflow(n, std::int64_t{1000}, &n))
+            return refuse(c.name, "the time is beyond what 64 bits of nanoseconds reach.");
+    } else if (v.what != kind::integer) {
+        return refuse(c.name, "a time is a timestamp, or a whole number.");
+    }
+    time_ = std::to_string(n);
+    return true;
+}
+
+bool line_parts::column(const decode::column& c, const value& v, time_unit unit)
+{
+    const bool own = c.where.empty(), one = own || c.where.size() == 1;
+    const std::string& first = own ? c.name : c.where[0].name;
+    if (c.whole_document || (one && !own && (first == "tags" || first == "fields")))
+        return refuse(c.name,
+                      "it has no way back into a line; columns of single tags and fields have.");
+    if (v.what == kind::null)
+        return true;
+    if (one && first == "measurement")
+        return measurement(c, v);
+    if (one && first == "time")
+        return time(c, v, unit);
+    if (c.where.size() == 2 && first == "tag") {
+        tags_ += ',';
+        if (!word(c, tags_, c.where[1].name, ",= "))
+            return false;
+        tags_ += '=';
+        return word(c, tags_, text_of(v), ",= ");
+    }
+    fields_ += fields_.empty() ? "" : ",";
+    if (!word(c, fields_, one ? first : c.where[1].name, ",= "))
+        return false;
+    fields_ += '=';
+    append_field(fields_, v);
+    return true;
+}
+
 class influx_encoder final : public payload_encoder {
   public:
     result<std::string> encode(const encode_request& r) override
     {
-        std::string tags, fields, time;
-        const value* measurement = nullptr;
-        for (std::size_t i = 0; i < r.columns.size(); i++) {
-            const column& c = *r.columns[i];
-            const value& v = r.values[i];
-            const bool own = c.where.empty();
-            const std::string& first = own ? c.name : c.where[0].name;
-            const bool one = own || c.where.size() == 1;
-            if (c.whole_document || (one && !own && (first == "tags" || first == "fields")))
-                return bad_value("column \"" + c.name + "\" has no way back into a line",
-                                 "Columns of single tags and fields have.");
-            if (one && first == "measurement")
-                measurement = &v;
-            else if (v.what == kind::null)
-                continue;
-            else if (one && first == "time")
-                time = time_of(r, v);
-            else if (c.where.size() == 2 && first == "tag")
-                append_tag(tags, c.where[1].name, v);
-            else {
-                fields += fields.empty() ? "" : ",";
-                append_escaped(fields, one ? first : c.where[1].name, ",= ");
-                fields += '=';
-                append_field(fields, v);
-            }
-        }
-        if (!measurement || measurement->what == kind::null || fields.empty())
-            return bad_value("a line needs a measurement and a field that is not null");
+        const time_unit unit = read_time_unit(r.options.get("timestamp_unit", "ns"));
+        line_parts line;
         std::string out;
-        append_escaped(out, text_of(*measurement), ", ");
-        return out + tags + ' ' + fields + (time.empty() ? "" : ' ' + time) + '\n';
-    }
-
-  private:
-    static void append_tag(std::string& tags, std::string_view name, const value& v)
-    {
-        tags += ',';
-        append_escaped(tags, name, ",= ");
-        tags += '=';
-        append_escaped(tags, text_of(v), ",= ");
-    }
-
-    static std::string time_of(const encode_request& r, const value& v)
-    {
-        if (v.what != kind::timestamp && v.what != kind::timestamptz)
-            return text_of(v);
-        const __int128 us = v.i;
-        switch (read_time_unit(r.options.get("timestamp_unit", "ns"))) {
-        case time_unit::s:
-            return std::to_string(v.i / 1000000 - (v.i % 1000000 < 0));
-        case time_unit::ms:
-            return std::to_string(v.i / 1000 - (v.i % 1000 < 0));
-        case time_unit::us:
-            return std::to_string(v.i);
-        default:
-            return std::to_string(static_cast<std::int64_t>(us * 1000));
-        }
+        bool good = true;
+        for (std::size_t i = 0; good && i < r.columns.size(); i++)
+            good = line.column(*r.columns[i], r.values[i], unit);
+        if (!good || !line.whole(out))
+            return bad_value("the row is no line of the line protocol", line.why);
+        return out;
     }
 };
 

@@ -3,6 +3,7 @@
 #include "decode/encoder.h"
 
 #include <bit>
+#include <cmath>
 
 #include "decode/format.h"
 #include "decode/protobuf_schema.h"
@@ -36,72 +37,7 @@ void little_endian(std::string& out, std::uint64_t n, int bytes)
         out += static_cast<char>(n >> (8 * i));
 }
 
-class proto_writer {
-  public:
-    explicit proto_writer(arena& memory) : memory_(memory) {}
-    std::string why;
-
-    bool message(const proto_message& type, const value& v, std::string& out, int depth = 1);
-
-  private:
-    bool fields(const proto_message& type, const value& v, std::string& out, int depth);
-    bool field(const proto_field& f, const value& v, std::string& out, int depth);
-    bool element(const proto_field& f, const value& v, std::string& out, int depth);
-    bool map(const proto_field& f, const value& v, std::string& out, int depth);
-    bool scalar(const proto_field& f, const value& v, std::string& out);
-    bool time(const proto_message& type, const value& v, std::string& out);
-    bool dynamic(const proto_message& type, const value& v, std::string& out, int depth);
-    bool refuse(std::string_view name, const value& v);
-
-    arena& memory_;
-};
-
-bool proto_writer::refuse(std::string_view name, const value& v)
-{
-    std::string json;
-    append_json(json, v, false);
-    why = std::string(excerpt(json)) + " does not fit " + std::string(name);
-    return false;
-}
-
-bool proto_writer::message(const proto_message& type, const value& v, std::string& out, int depth)
-{
-    constexpr int most_depth = 100; // as the library reads
-    if (depth > most_depth) {
-        why = "the value is nested too deep";
-        return false;
-    }
-    switch (type.meaning) {
-    case proto_meaning::timestamp:
-    case proto_meaning::duration:
-        return time(type, v, out) || refuse(type.name, v);
-    case proto_meaning::wrapper:
-        return field(type.fields[0], v, out, depth);
-    case proto_meaning::struct_:
-    case proto_meaning::value:
-    case proto_meaning::list:
-        return dynamic(type, v.what == kind::json ? parse_json(v.s, memory_) : v, out, depth);
-    case proto_meaning::any:
-        return refuse("google.protobuf.Any, which is only read", v);
-    case proto_meaning::plain:
-        break;
-    }
-    if (v.what == kind::json)
-        return message(type, parse_json(v.s, memory_), out, depth);
-    return v.what == kind::record ? fields(type, v, out, depth) : refuse(type.name, v);
-}
-
-bool proto_writer::fields(const proto_message& type, const value& v, std::string& out, int depth)
-{
-    for (const proto_field& f : type.fields) {
-        const value* found = v.find(f.name);
-        if (!found)
-            found = v.find(f.json_name);
-        if (found && found->what != kind::null && !field(f, *found, out, depth))
-            return false;
-    }
-    return true;
-}
+// ------------------------------------------------------------------ scalars
 
 std::uint32_t wire_type(const proto_field& f)
 {
@@ -125,10 +61,194 @@ std::uint32_t wire_type(const proto_field& f)
     }
 }
 
+// A number of 64 bits out of what may stand for one.
+bool whole_number(const value& v, bool is_unsigned, std::uint64_t& n)
+{
+    std::int64_t i = v.i;
+    if (v.what == kind::number || v.what == kind::text) {
+        const bool negative = v.s.starts_with('-');
+        if (is_unsigned && !negative) {
+            std::uint64_t all = 0;
+            for (char c : v.s)
+                if (c < '0' || c > '9' || __builtin_mul_overflow(all, std::uint64_t{10}, &all) ||
+                    __builtin_add_overflow(all, static_cast<std::uint64_t>(c - '0'), &all))
+                    return false;
+            n = all;
+            return !v.s.empty();
+        }
+        if (v.s.empty() || v.s.find_first_not_of("-0123456789") != v.s.npos ||
+            parse_whole(v.s, i) != whole::yes)
+            return false;
+    } else if (v.what != kind::integer) {
+        return false;
+    }
+    n = static_cast<std::uint64_t>(i);
+    return !is_unsigned || i >= 0;
+}
+
+bool real(const proto_field& f, const value& v, std::string& out)
+{
+    double d;
+    if (!float_of(v, d))
+        return false;
+    if (f.kind == proto_kind::real8) {
+        little_endian(out, std::bit_cast<std::uint64_t>(d), 8);
+        return true;
+    }
+    const float less = static_cast<float>(d);
+    little_endian(out, std::bit_cast<std::uint32_t>(less), 4);
+    return std::isinf(less) == std::isinf(d);
+}
+
+bool integer(const proto_field& f, const value& v, std::string& out)
+{
+    using enum proto_kind;
+    const proto_kind k = f.kind;
+    const bool is_unsigned = k == uint64 || k == uint32 || k == fixed64 || k == fixed32;
+    const bool of_64 = k == int64 || k == uint64 || k == sint64 || k == fixed64 || k == sfixed64;
+    std::uint64_t n = 0;
+    if (!whole_number(v, is_unsigned, n))
+        return false;
+    const auto i = static_cast<std::int64_t>(n);
+    if (!of_64 && (is_unsigned ? n > UINT32_MAX : i < INT32_MIN || i > INT32_MAX))
+        return false;
+    if (wire_type(f) != 0)
+        little_endian(out, n, of_64 ? 8 : 4);
+    else
+        varint(out, k == sint64 || k == sint32 ? zigzag(i) : n);
+    return true;
+}
+
+// Text, or bytes.
+bool sized(const proto_field& f, const value& v, std::string& out)
+{
+    std::string text;
+    if (v.what == kind::date || v.what == kind::time || v.what == kind::timestamp ||
+        v.what == kind::timestamptz)
+        text = time_text(v);
+    else if (v.what == kind::integer)
+        text = std::to_string(v.i);
+    else if (v.s.data() == nullptr)
+        return false;
+    else
+        text = v.s;
+    if (f.kind == proto_kind::text && v.what == kind::bytes && !is_utf8(text))
+        return false;
+    varint(out, text.size());
+    out += text;
+    return true;
+}
+
+bool scalar(const proto_field& f, const value& v, std::string& out)
+{
+    switch (f.kind) {
+    case proto_kind::real8:
+    case proto_kind::real4:
+        return real(f, v, out);
+    case proto_kind::boolean: // a map's key is text
+        if (v.what != kind::boolean && v.s != "true" && v.s != "false")
+            return false;
+        out += static_cast<char>(v.what == kind::boolean ? v.i : v.s == "true");
+        return true;
+    case proto_kind::text:
+    case proto_kind::bytes:
+        return sized(f, v, out);
+    case proto_kind::enumeration:
+        for (const auto& [number, name] : f.enumeration->names)
+            if (v.what == kind::text && name == v.s) {
+                varint(out, static_cast<std::uint64_t>(std::int64_t{number}));
+                return true;
+            }
+        [[fallthrough]];
+    default:
+        return integer(f, v, out);
+    }
+}
+
+// ------------------------------------------------------------------ messages
+
+class proto_writer {
+  public:
+    explicit proto_writer(arena& memory) : memory_(memory) {}
+    std::string why;
+
+    bool message(const proto_message& type, const value& v, std::string& out, int depth = 1);
+
+  private:
+    bool fields(const proto_message& type, const value& v, std::string& out, int depth);
+    bool field(const proto_field& f, const value& v, std::string& out, int depth);
+    bool element(const proto_field& f, const value& v, std::string& out, int depth);
+    bool map(const proto_field& f, const value& v, std::string& out, int depth);
+    bool as_tree(const value& v, value& tree);
+    bool time(const proto_message& type, const value& v, std::string& out);
+    bool dynamic(const proto_message& type, const value& v, std::string& out, int depth);
+    bool refuse(std::string_view name, const value& v);
+
+    arena& memory_;
+};
+
+bool proto_writer::refuse(std::string_view name, const value& v)
+{
+    std::string json;
+    append_json(json, v, false);
+    why = std::string(excerpt(json)) + " does not fit " + std::string(name);
+    return false;
+}
+
+bool proto_writer::as_tree(const value& v, value& tree)
+{
+    if (v.what != kind::json) {
+        tree = v;
+        return true;
+    }
+    why = "the value is nested too deep";
+    return parse_json(v.s, memory_, tree);
+}
+
+bool proto_writer::message(const proto_message& type, const value& v, std::string& out, int depth)
+{
+    constexpr int most_depth = 100; // as the library reads
+    if (depth > most_depth) {
+        why = "the value is nested too deep";
+        return false;
+    }
+    value tree;
+    switch (type.meaning) {
+    case proto_meaning::timestamp:
+    case proto_meaning::duration:
+        return time(type, v, out) || refuse(type.name, v);
+    case proto_meaning::wrapper:
+        return field(type.fields[0], v, out, depth);
+    case proto_meaning::struct_:
+    case proto_meaning::value:
+    case proto_meaning::list:
+        return as_tree(v, tree) && dynamic(type, tree, out, depth);
+    case proto_meaning::any:
+        return refuse("google.protobuf.Any, which is only read", v);
+    case proto_meaning::plain:
+        break;
+    }
+    if (!as_tree(v, tree))
+        return false;
+    return tree.what == kind::record ? fields(type, tree, out, depth) : refuse(type.name, v);
+}
+
+bool proto_writer::fields(const proto_message& type, const value& v, std::string& out, int depth)
+{
+    for (const proto_field& f : type.fields) {
+        const value* found = v.find(f.name);
+        if (!found)
+            found = v.find(f.json_name);
+        if (found && found->what != kind::null && !field(f, *found, out, depth))
+            return false;
+    }
+    return true;
+}
+
 bool proto_writer::field(const proto_field& f, const value& v, std::string& out, int depth)
 {
-    if (v.what == kind::json && (f.repeated || f.map))
-        return field(f, parse_json(v.s, memory_), out, depth);
+    if (value tree; v.what == kind::json && (f.repeated || f.map))
+        return as_tree(v, tree) && field(f, tree, out, depth);
     if (f.map)
         return v.what == kind::record ? map(f, v, out, depth) : refuse(f.name, v);
     if (!f.repeated)
@@ -177,123 +297,6 @@ bool proto_writer::map(const proto_field& f, const value& v, std::string& out, i
         out += entry;
     }
     return true;
-}
-
-// A number of 64 bits out of what may stand for one.
-bool whole_number(const value& v, bool is_unsigned, std::uint64_t& n)
-{
-    std::int64_t i = v.i;
-    if (v.what == kind::number || v.what == kind::text) {
-        const bool negative = v.s.starts_with('-');
-        if (is_unsigned && !negative) {
-            std::uint64_t all = 0;
-            for (char c : v.s)
-                if (c < '0' || c > '9' || __builtin_mul_overflow(all, std::uint64_t{10}, &all) ||
-                    __builtin_add_overflow(all, static_cast<std::uint64_t>(c - '0'), &all))
-                    return false;
-            n = all;
-            return !v.s.empty();
-        }
-        if (v.s.empty() || v.s.find_first_not_of("-0123456789") != v.s.npos ||
-            parse_whole(v.s, i) != whole::yes)
-            return false;
-    } else if (v.what != kind::integer) {
-        return false;
-    }
-    n = static_cast<std::uint64_t>(i);
-    return !is_unsigned || i >= 0;
-}
-
-bool proto_writer::scalar(const proto_field& f, const value& v, std::string& out)
-{
-    std::uint64_t n = 0;
-    const auto fits = [&](bool is_unsigned, bool of_32) {
-        if (!whole_number(v, is_unsigned, n))
-            return false;
-        const auto i = static_cast<std::int64_t>(n);
-        return !of_32 || (is_unsigned ? n <= UINT32_MAX : i >= INT32_MIN && i <= INT32_MAX);
-    };
-    switch (f.kind) {
-    case proto_kind::real8:
-    case proto_kind::real4: {
-        double d = v.f;
-        if (v.what == kind::integer)
-            d = static_cast<double>(v.i);
-        else if (v.what == kind::number || v.what == kind::text)
-            d = std::strtod(std::string(v.s).c_str(), nullptr);
-        else if (v.what != kind::real4 && v.what != kind::real8)
-            return false;
-        f.kind == proto_kind::real8
-            ? little_endian(out, std::bit_cast<std::uint64_t>(d), 8)
-            : little_endian(out, std::bit_cast<std::uint32_t>(static_cast<float>(d)), 4);
-        return true;
-    }
-    case proto_kind::int64:
-    case proto_kind::int32:
-        if (!fits(false, f.kind == proto_kind::int32))
-            return false;
-        varint(out, n);
-        return true;
-    case proto_kind::uint64:
-    case proto_kind::uint32:
-        if (!fits(true, f.kind == proto_kind::uint32))
-            return false;
-        varint(out, n);
-        return true;
-    case proto_kind::sint64:
-    case proto_kind::sint32:
-        if (!fits(false, f.kind == proto_kind::sint32))
-            return false;
-        varint(out, zigzag(static_cast<std::int64_t>(n)));
-        return true;
-    case proto_kind::fixed64:
-    case proto_kind::sfixed64:
-        if (!fits(f.kind == proto_kind::fixed64, false))
-            return false;
-        little_endian(out, n, 8);
-        return true;
-    case proto_kind::fixed32:
-    case proto_kind::sfixed32:
-        if (!fits(f.kind == proto_kind::fixed32, true))
-            return false;
-        little_endian(out, n, 4);
-        return true;
-    case proto_kind::boolean:
-        if (v.what != kind::boolean && v.s != "true" && v.s != "false")
-            return false;
-        out += static_cast<char>(v.what == kind::boolean ? v.i : v.s == "true");
-        return true;
-    case proto_kind::enumeration:
-        for (const auto& [number, name] : f.enumeration->names)
-            if (v.what == kind::text && name == v.s) {
-                varint(out, static_cast<std::uint64_t>(std::int64_t{number}));
-                return true;
-            }
-        if (!fits(false, true))
-            return false;
-        varint(out, n);
-        return true;
-    case proto_kind::text:
-    case proto_kind::bytes: {
-        std::string text;
-        if (v.what == kind::date || v.what == kind::time || v.what == kind::timestamp ||
-            v.what == kind::timestamptz)
-            text = time_text(v);
-        else if (v.what == kind::integer)
-            text = std::to_string(v.i);
-        else if (v.s.data() == nullptr)
-            return false;
-        else
-            text = v.s;
-        varint(out, text.size());
-        out += text;
-        return true;
-    }
-    case proto_kind::message:
-    case proto_kind::group:
-        break;
-    }
-    return false;
 }
 
 // Seconds, nanoseconds; of a duration with one sign.

@@ -83,8 +83,11 @@ fault bad_value(std::string message, std::string detail = {});
 
 // The document that columns make, each at its path; one with path '$' is all of it.
 result<value> document_of(const encode_request&, arena&);
-// A value of JSON as a tree; text: well formed.
-value parse_json(std::string_view text, arena&);
+// A value of JSON as a tree; text: well formed. False: nested deeper than documents are read.
+bool parse_json(std::string_view text, arena&, value&);
+// A number as a double: one that is whole, has digits that a double reaches, or is the text of what JSON
+// has no number for (NaN, Infinity). False: it is none.
+bool float_of(const value&, double&);
 
 // As the json format reads it.
 void append_json(std::string& out, const value&, bool hex);

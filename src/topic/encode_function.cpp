@@ -14,6 +14,9 @@ extern "C" {
 #include "utils/typcache.h"
 }
 
+#include <utility>
+#include <vector>
+
 #include "decode/encoder.h"
 #include "pg/errors.h"
 #include "pg/guard.h"
@@ -53,23 +56,6 @@ given_row take_apart(FunctionCallInfo fcinfo)
     return r;
 }
 
-// Texts as they are read wherever they arrive, whatever the session's settings are.
-value value_of(const given_row& r, int attribute, bool as_text)
-{
-    const int level = NewGUCNestLevel();
-    auto set = [](const char* name, const char* to) {
-        (void)set_config_option(name, to, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-                                false);
-    };
-    set("datestyle", "ISO");
-    set("intervalstyle", "postgres");
-    set("extra_float_digits", "1");
-    const value v = make_value(r.values[attribute], r.nulls[attribute],
-                               TupleDescAttr(r.desc, attribute)->atttypid, as_text);
-    AtEOXact_GUC(true, level);
-    return v;
-}
-
 // Formats that are text hold every value as its type writes it.
 bool writes_text(std::string_view format, const decode::type_desc& type)
 {
@@ -84,12 +70,58 @@ std::string subject_of(const topic_table& t, const decode::given_options& given)
     return std::string(given.get("schema_subject", topic + (given.of_key ? "-key" : "-value")));
 }
 
+// Settings by which types write their texts as they are read wherever they arrive. To be undone by
+// AtEOXact_GUC(true, level).
+int settle_texts()
+{
+    const int level = NewGUCNestLevel();
+    for (const auto& [name, to] : {std::pair{"datestyle", "ISO"},
+                                   {"intervalstyle", "postgres"},
+                                   {"extra_float_digits", "1"}})
+        (void)set_config_option(name, to, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                                false);
+    return level;
+}
+
+// What is encoded of a row.
+struct given_values {
+    std::vector<const decode::column*> columns;
+    std::vector<value> values;
+    bool something = false; // not all of them are null
+};
+
+given_values values_of(const given_row& r, const decode_columns& made, std::string_view format,
+                       column_source source)
+{
+    given_values all;
+    std::vector<int> attributes;
+    for (std::size_t i = 0; i < made.cell_of_attribute.size(); i++) {
+        const int cell = made.cell_of_attribute[i];
+        if (cell < 0 || made.plan->columns[static_cast<std::size_t>(cell)].source != source)
+            continue;
+        all.columns.push_back(&made.plan->columns[static_cast<std::size_t>(cell)]);
+        attributes.push_back(static_cast<int>(i));
+    }
+    all.values.resize(attributes.size());
+    pg::call([&] {
+        const int level = settle_texts();
+        for (std::size_t i = 0; i < attributes.size(); i++)
+            all.values[i] = make_value(r.values[attributes[i]], r.nulls[attributes[i]],
+                                       TupleDescAttr(r.desc, attributes[i])->atttypid,
+                                       writes_text(format, all.columns[i]->type));
+        AtEOXact_GUC(true, level);
+    });
+    for (const value& v : all.values)
+        all.something |= v.what != value::kind::null;
+    return all;
+}
+
 // null: there is nothing to encode.
 bytea* encode_row(const given_row& r, bool of_key)
 {
-    Bitmapset* all =
+    Bitmapset* whole_row =
         pg::call([] { return bms_make_singleton(0 - FirstLowInvalidHeapAttributeNumber); });
-    const decode_columns made = make_decode_columns(r.relid, GetUserId(), all);
+    const decode_columns made = make_decode_columns(r.relid, GetUserId(), whole_row);
     const decode::row_plan& plan = *made.plan;
     const std::string name = !of_key                   ? plan.format
                              : plan.key_format.empty() ? "raw"
@@ -98,23 +130,12 @@ bytea* encode_row(const given_row& r, bool of_key)
     if (!format || !format->make_encoder)
         throw pg::fault_error(
             {.kind = fault_kind::wrong_object, .message = "format \"" + name + "\" is only read"});
-    std::vector<const decode::column*> columns;
-    std::vector<value> values;
-    bool something = false;
-    for (std::size_t i = 0; i < made.cell_of_attribute.size(); i++) {
-        if (made.cell_of_attribute[i] < 0)
-            continue;
-        const decode::column& c = plan.columns[static_cast<std::size_t>(made.cell_of_attribute[i])];
-        if (c.source != (of_key ? column_source::key : column_source::payload))
-            continue;
-        columns.push_back(&c);
-        const bool as_text = writes_text(name, c.type);
-        values.push_back(pg::call([&] { return value_of(r, static_cast<int>(i), as_text); }));
-        something |= values.back().what != value::kind::null;
-    }
-    if (of_key && !something)
+    const given_values all =
+        values_of(r, made, name, of_key ? column_source::key : column_source::payload);
+    if (of_key && !all.something)
         return nullptr;
-    decode::encode_request request{columns, values, {plan.options, of_key}, plan.schemas, {}};
+    decode::encode_request request{
+        all.columns, all.values, {plan.options, of_key}, plan.schemas, {}};
     if (plan.schemas)
         request.subject = subject_of(load_topic_table(r.relid, GetUserId()), request.options);
     auto encoder = pg::check(format->make_encoder(request));

@@ -148,7 +148,91 @@ def test_influx_lines(edb):
     for row in (["m,x y", "a=b, c", "0.5", "-3", "t", 'say "hi" \\o/', "2026-11-21 10:00:00.123456+00"],
                 ["m", None, "1e20", None, None, None, "1900-01-01 00:00:00.5+00"]):
         round_trip(edb, "l", columns, dict(zip(columns, row)))
-    assert edb.error("SELECT kafka.encode(ROW('m', 'h', NULL, NULL, NULL, NULL, NULL)::l)").sqlstate == "22P02"
+    table(edb, "u", {"measurement": "text", "f": "int", "time": "timestamptz"}, format="influx", timestamp_unit="s")
+    table(edb, "w", {"measurement": "text", "f": "int", "time": "text"}, format="influx")
+    good = "'h', 1, NULL, NULL, NULL, NULL"
+    for line, words in {
+            "ROW('m', 'h', NULL, NULL, NULL, NULL, NULL)::l": "a field that is not null",
+            f"ROW(NULL, {good})::l": "a measurement",
+            f"ROW('', {good})::l": 'Column "measurement": names and tags cannot be empty',
+            f"ROW('#m', {good})::l": "is a comment",
+            f"ROW(E'm f=1\\nm', {good})::l": "a line break",
+            "ROW('m', E'h f=1\\nm', 1, NULL, NULL, NULL, NULL)::l": 'Column "host": names and tags cannot have',
+            "ROW('m', '', 1, NULL, NULL, NULL, NULL)::l": "NULL leaves a tag out",
+            r"ROW('m', 'h\', 1, NULL, NULL, NULL, NULL)::l": "or end in a backslash",
+            "ROW('m', 'h', 1, NULL, NULL, NULL, '2300-01-01')::l": "64 bits of nanoseconds",
+            "ROW('m', 'h', 1, NULL, NULL, NULL, 'infinity')::l": "a time is a timestamp",
+            "ROW('m', 1, '2026-11-22 00:00:00.5Z')::u": "not whole in the unit",
+            "ROW('m', 1, E'1\\nm f=2')::w": "a time is a timestamp"}.items():
+        e = edb.error(f"SELECT kafka.encode({line})")
+        assert e.sqlstate == "22P02" and words in e.diag.message_detail, line
+    assert bytes(edb.value("SELECT kafka.encode(ROW('m', 1, '2026-11-22 00:00:00Z')::u)")) == b"m f=1i 1795305600\n"
+
+
+DEEP = {"msgpack": {}, "cbor": {}, "avro": {"avro_schema": json.dumps({
+    "type": "record", "name": "L", "fields": [{"name": "j", "type": ["null", "int", {"type": "array", "items": {
+        "type": "record", "name": "N", "fields": [{"name": "j", "type": ["null", "L"]}]}}]}]})}}
+
+
+@pytest.mark.parametrize("format", DEEP)
+def test_what_is_nested_too_deep_is_refused(edb, format):
+    """Whatever the stack's limit: the server's own readers of JSON let more pass with a larger one."""
+    table(edb, "t", {"j": "json"}, format=format, **DEEP[format])
+    edb.execute("SET max_stack_depth = '7MB'")
+    e = edb.error("SELECT kafka.encode(ROW((repeat('[', 40000) || repeat(']', 40000))::json)::t)")
+    assert e.sqlstate == "22P02" and "nested too deep" in f"{e.diag.message_primary} {e.diag.message_detail}"
+    if format != "avro":
+        deep = "(repeat('[', {0}) || repeat(']', {0}))::json".format(490)
+        assert edb.value(f"SELECT (kafka.decode(NULL::t, kafka.encode(ROW({deep})::t))).j::text = {deep}::text")
+
+
+UNIONS = [  # the branches, the column's type, its value, which branch
+    (["double", "string"], "text", "hello", 1), (["string", "double"], "float8", "1.5", 1),
+    (["double", "long"], "int8", "5", 1), (["float", "double"], "float8", "0.1", 1),
+    (["float", "double"], "float4", "0.1", 0), (["bytes", "string"], "text", "x", 1),
+    (["string", "bytes"], "bytea", "x", 1), (["string", {"type": "int", "logicalType": "date"}], "date", "2026-11-22", 1),
+    ([{"type": "long", "logicalType": "timestamp-micros"}, "long"], "int8", "5", 1),
+    (["string", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}], "numeric", "1.25", 1),
+    (["string", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}], "numeric", "1.255", 0),
+    ([{"type": "enum", "name": "E", "symbols": ["A"]}, "string"], "text", "A", 0),
+    ([{"type": "enum", "name": "E", "symbols": ["A"]}, "string"], "text", "B", 1),
+    (["null", "string"], "int", None, 0), (["boolean", "string"], "boolean", "t", 0)]
+
+
+def test_avro_takes_the_values_own_branch(edb):
+    for n, (branches, type, given, wanted) in enumerate(UNIONS):
+        table(edb, f"u{n}", {"a": type}, format="avro", avro_schema=json.dumps(
+            {"type": "record", "name": "R", "fields": [{"name": "a", "type": branches}]}))
+        payload = bytes(edb.value(f"SELECT kafka.encode(ROW(%s::{type})::u{n})", [given]))
+        assert payload[0] == 2 * wanted, (branches, given)
+
+
+@pytest.mark.parametrize("type", ["float", "double"])
+def test_what_is_no_number_is_refused(edb, type):
+    """In Avro and in Protobuf."""
+    table(edb, "a", {"f": "text", "n": "numeric", "d": "float8"}, format="avro", avro_schema=json.dumps(
+        {"type": "record", "name": "R", "fields": [{"name": c, "type": ["null", type]} for c in "fnd"]}))
+    with Registry() as registry:
+        fields = "".join(f" optional {type} {c} = {i + 1};" for i, c in enumerate("fnd"))
+        registry.register("t-value", f'syntax = "proto3"; message M {{{fields} }}', type="PROTOBUF")
+        edb.execute(f"ALTER SERVER s OPTIONS (ADD schema_registry_url '{registry.url}')")
+        table(edb, "p", {"f": "text", "n": "numeric", "d": "float8"}, format="protobuf")
+        for name in "ap":
+            bad = ["'hello', NULL, NULL", "'', NULL, NULL", "'1.5x', NULL, NULL", "NULL, 1e400, NULL"]
+            for row in bad + (["NULL, NULL, 1e300"] if type == "float" else []):
+                e = edb.error(f"SELECT kafka.encode(ROW({row})::{name})")
+                assert e.sqlstate == "22P02" and "does not fit" in e.diag.message_detail, row
+            back = f"SELECT (kafka.decode(NULL::{name}, kafka.encode(ROW({{}})::{name}))).*"
+            assert edb.row(back.format("'NaN', 0.5, '-Infinity'")) == ("NaN", decimal.Decimal("0.5"), float("-inf"))
+
+
+def test_protobuf_text_is_utf8(edb):
+    with Registry() as registry:
+        registry.register("t-value", 'syntax = "proto3"; message M { string s = 1; }', type="PROTOBUF")
+        edb.execute(f"ALTER SERVER s OPTIONS (ADD schema_registry_url '{registry.url}')")
+        table(edb, "t", {"s": "bytea"}, format="protobuf")
+        assert bytes(edb.value("SELECT kafka.encode(ROW('\\xc3a9')::t)"))[6:] == b"\x0a\x02\xc3\xa9"
+        assert edb.error("SELECT kafka.encode(ROW('\\xff00')::t)").sqlstate == "22P02"
 
 
 AVRO = {"type": "record", "name": "R", "fields": [
