@@ -55,6 +55,23 @@ long milliseconds_until(TimestampTz now, TimestampTz then)
     return then <= now ? 1 : static_cast<long>((then - now) / 1000 + 1);
 }
 
+BackgroundWorker describe_process(const char* kind, const char* name, int number,
+                                  std::uint32_t generation)
+{
+    BackgroundWorker w = {};
+    strlcpy(w.bgw_name, name, BGW_MAXLEN);
+    snprintf(w.bgw_type, BGW_MAXLEN, "kafka_engine %s", kind);
+    strlcpy(w.bgw_library_name, "kafka_engine", BGW_MAXLEN);
+    snprintf(w.bgw_function_name, BGW_MAXLEN, "kafka_engine_%s_main", kind);
+    w.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+    w.bgw_start_time = BgWorkerStart_RecoveryFinished;
+    w.bgw_restart_time = BGW_NEVER_RESTART;
+    w.bgw_notify_pid = MyProcPid;
+    w.bgw_main_arg = Int32GetDatum(number);
+    memcpy(w.bgw_extra, &generation, sizeof generation);
+    return w;
+}
+
 void init_processes()
 {
     if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
@@ -147,7 +164,6 @@ bool let_go(database_slot* d)
 
 void start(database_slot* d, int number, TimestampTz now)
 {
-    BackgroundWorker w = {};
     std::uint32_t generation;
     Oid database;
     {
@@ -160,16 +176,9 @@ void start(database_slot* d, int number, TimestampTz now)
         d->staying = false;
         d->launched_at = now;
     }
-    snprintf(w.bgw_name, BGW_MAXLEN, "kafka_engine supervisor for database %u", database);
-    strlcpy(w.bgw_type, "kafka_engine supervisor", BGW_MAXLEN);
-    strlcpy(w.bgw_library_name, "kafka_engine", BGW_MAXLEN);
-    strlcpy(w.bgw_function_name, "kafka_engine_supervisor_main", BGW_MAXLEN);
-    w.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-    w.bgw_start_time = BgWorkerStart_RecoveryFinished;
-    w.bgw_restart_time = BGW_NEVER_RESTART;
-    w.bgw_notify_pid = MyProcPid;
-    w.bgw_main_arg = Int32GetDatum(number);
-    memcpy(w.bgw_extra, &generation, sizeof generation);
+    char name[BGW_MAXLEN];
+    snprintf(name, sizeof name, "kafka_engine supervisor for database %u", database);
+    BackgroundWorker w = describe_process("supervisor", name, number, generation);
     MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
     if (handles[number])
         pfree(handles[number]);

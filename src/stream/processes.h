@@ -6,7 +6,10 @@
 extern "C" {
 #include "datatype/timestamp.h"
 #include "nodes/nodes.h"
+#include "postmaster/bgworker.h"
 }
+
+#include <cstdint>
 
 namespace ke::stream {
 
@@ -27,6 +30,12 @@ void before_database_command(Oid database);
 void look_into_at_commit(Oid database);
 
 // ---- among launcher, supervisor and pool ----
+
+// A process of ours that serves one database ("supervisor", "worker"), to be registered: it begins at
+// kafka_engine_<kind>_main(number) and is of this generation (of its slot in shared memory). Whoever
+// registers it is told of its end, and nobody else starts it again.
+BackgroundWorker describe_process(const char* kind, const char* name, int number,
+                                  std::uint32_t generation);
 
 // Delay before the next start after so many failures in a row: doubles from 250 ms to most_ms, half
 // of it at random, so that what failed together does not come back together.

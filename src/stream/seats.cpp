@@ -21,23 +21,6 @@ namespace {
 
 constexpr TimestampTz patience = 3 * second; // with a worker that was asked to leave
 
-BackgroundWorker describe(int slot, std::uint32_t generation, int number)
-{
-    BackgroundWorker w = {};
-    snprintf(w.bgw_name, BGW_MAXLEN, "kafka_engine worker %d for database %u", number + 1,
-             MyDatabaseId);
-    strlcpy(w.bgw_type, "kafka_engine worker", BGW_MAXLEN);
-    strlcpy(w.bgw_library_name, "kafka_engine", BGW_MAXLEN);
-    strlcpy(w.bgw_function_name, "kafka_engine_worker_main", BGW_MAXLEN);
-    w.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-    w.bgw_start_time = BgWorkerStart_RecoveryFinished;
-    w.bgw_restart_time = BGW_NEVER_RESTART;
-    w.bgw_notify_pid = MyProcPid;
-    w.bgw_main_arg = Int32GetDatum(slot);
-    std::memcpy(w.bgw_extra, &generation, sizeof generation);
-    return w;
-}
-
 bool registered(BackgroundWorker* w, BackgroundWorkerHandle** handle)
 {
     return pg::call([&] {
@@ -149,7 +132,10 @@ void pool::launch(int number, TimestampTz now)
     }
     s.since = now;
     if (s.slot >= 0) {
-        BackgroundWorker w = describe(s.slot, s.generation, number);
+        char name[BGW_MAXLEN];
+        snprintf(name, sizeof name, "kafka_engine worker %d for database %u", number + 1,
+                 MyDatabaseId);
+        BackgroundWorker w = describe_process("worker", name, s.slot, s.generation);
         changed_ = true;
         if (registered(&w, &s.handle)) {
             if (now >= limited_until_) {
