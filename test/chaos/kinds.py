@@ -6,13 +6,12 @@ before is killed. `cluster` is the one at work.
 
 import contextlib
 import os
-import time
 
 import psycopg
 
 import views
 from cluster import Cluster
-from wait import wait_until
+from wait import let_pass, wait_until
 
 DATABASE = "chaos"
 SETTINGS = {"log_min_messages": "warning", "fsync": "on", "wal_level": "replica", "max_wal_senders": "4",
@@ -127,7 +126,7 @@ class Chaos:
         for _ in range(self.random.randrange(5, 25)):
             self.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                      " WHERE backend_type LIKE 'kafka_engine %'")
-            time.sleep(self.random.uniform(0, 0.1))
+            let_pass(self.random.uniform(0, 0.1))
 
     def kill_server(self):
         self.cluster.kill_server()
@@ -148,19 +147,19 @@ class Chaos:
 
     def freeze_broker(self):
         with self.broker.frozen():
-            time.sleep(self.random.uniform(0.5, 4))
+            let_pass(self.random.uniform(0.5, 4))
 
     def lose_names(self):
         with self.cluster.fault("no names"):
             self.broker.stop()
             self.broker.start()
-            time.sleep(self.random.uniform(0.5, 2))
+            let_pass(self.random.uniform(0.5, 2))
 
     # ------------------------------------------------------------------------------ disks
 
     def _fail(self, what):
         with self.cluster.fault(what):
-            time.sleep(self.random.uniform(0.5, 3))
+            let_pass(self.random.uniform(0.5, 3))
             with contextlib.suppress(psycopg.Error), self.cluster.connect("postgres") as c:
                 c.execute("CHECKPOINT")
         self.wait_ready()
@@ -184,10 +183,10 @@ class Chaos:
         other = self.new_cluster()
         other.become_copy_of(self.cluster, "standby.signal", primary_conninfo=self.cluster.conninfo())
         other.start()
-        time.sleep(self.random.uniform(0.2, 2))
+        let_pass(self.random.uniform(0.2, 2))
         other.configure(primary_conninfo="")
         other.reload()
-        time.sleep(self.random.uniform(0.2, 2))
+        let_pass(self.random.uniform(0.2, 2))
         self.cluster.kill_server()
         with other.connect("postgres") as c:
             c.execute("SELECT pg_promote()")
@@ -199,9 +198,9 @@ class Chaos:
         other = self.new_cluster()
         other.become_copy_of(self.cluster, "recovery.signal", restore_command=f"cp {archive}/%f %p",
                              recovery_target_name="moment", recovery_target_action="promote")
-        time.sleep(self.random.uniform(0.2, 2))
+        let_pass(self.random.uniform(0.2, 2))
         self.ask("SELECT pg_create_restore_point('moment')")
-        time.sleep(self.random.uniform(0.2, 2))
+        let_pass(self.random.uniform(0.2, 2))
         (wal,), = self.ask("SELECT pg_walfile_name(pg_switch_wal())")
         wait_until(lambda: os.path.exists(os.path.join(archive, wal)), 60, f"{wal} is archived")
         self.cluster.kill_server()
@@ -219,14 +218,14 @@ class Chaos:
             self.ask(f"ALTER MATERIALIZED VIEW {self.some_view()} SET (kafka.batch_rows ="
                      f" {self.random.choice([10, 100, 1000, 65536])}, kafka.flush_interval ="
                      f" '{self.random.choice([1, 20, 200])}ms')")
-            time.sleep(self.random.uniform(0, 0.3))
+            let_pass(self.random.uniform(0, 0.3))
 
     def alter_tables(self):
         view = self.random.choice(["plain", "joined", "durable"])
         number = self.random.randrange(1000000)
         self.ask(f"ALTER TABLE {view} ADD COLUMN c{number} int DEFAULT {number}")
         self.ask(f"CREATE INDEX i{number} ON {view} (n)")
-        time.sleep(self.random.uniform(0, 0.5))
+        let_pass(self.random.uniform(0, 0.5))
         self.ask(f"DROP INDEX i{number}")
         self.ask(f"ALTER TABLE {view} DROP COLUMN c{number}")
 
@@ -234,7 +233,7 @@ class Chaos:
         some = self.random.sample(views.ALL, 3)
         for name in some:
             self.ask("SELECT kafka.pause(%s::regclass)", [name])
-        time.sleep(self.random.uniform(0, 1))
+        let_pass(self.random.uniform(0, 1))
         for name in some:
             self.ask("SELECT kafka.resume(%s::regclass)", [name])
 
@@ -250,7 +249,7 @@ class Chaos:
         pause = self.random.uniform(0.2, 4)
         names = list(self.kinds)
         name = self.random.choices(names, [self.kinds[n][1] for n in names])[0]
-        time.sleep(pause)
+        let_pass(pause)
         getattr(self, self.kinds[name][0])()
         return pause, name
 

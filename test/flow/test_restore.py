@@ -6,6 +6,7 @@ import pytest
 
 from database import Database
 from producing import Producing
+from wait import wait_until
 
 COLUMNS = "id int, k int, v text"
 VIEWS = {
@@ -99,8 +100,8 @@ def test_a_dump_goes_on_where_it_stood(source, topic, produce, tmp_path, copies,
     dump_options, restores = WAYS[way]
     name, file = f"{source.name}_c", str(tmp_path / "dump")
     with Producing(produce, topic, some):
-        source.wait("rows")
-        source.wait("into_wide")
+        for table in ("rows", "wide"):  # so that both have positions
+            wait_until(lambda: source.value(f"SELECT count(*) FROM {table}") > 0, what=f"{table} has rows")
         run(source, "pg_dump", *dump_options, "-f", file, "-d", source.name)
         copy = Database(source.cluster, name=name, extension=False)
         copies.append(copy)

@@ -9,12 +9,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from broker import cache_directory  # noqa: E402
 from cluster import Cluster  # noqa: E402
+from wait import wait_until  # noqa: E402
 
 VERSION = "2.7.4.Final"
 FIXTURE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "debezium_postgres.jsonl")
@@ -124,14 +124,11 @@ def run(cluster, classes, work, out):
                 with open(out) as f:
                     return f.read().splitlines()
 
-            until = time.monotonic() + 60
             streams = "SELECT count(*) FROM pg_replication_slots WHERE active"
-            while time.monotonic() < until and not (os.path.exists(out) and lines() and
-                                                    c.execute(streams).fetchone()[0]):
-                time.sleep(0.2)
+            wait_until(lambda: os.path.exists(out) and lines() and c.execute(streams).fetchone()[0], 60,
+                       "the connector follows the table")
             changes(c)
-            while time.monotonic() < until and '"op":"m"' not in lines()[-1]:
-                time.sleep(0.2)
+            wait_until(lambda: '"op":"m"' in lines()[-1], 60, "the connector has seen the last change")
         finally:
             engine.stdin.close()
             engine.wait(30)

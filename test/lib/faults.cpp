@@ -4,7 +4,7 @@
 //
 //   D  data files cannot be written: no space left      E  the same: I/O error
 //   L  WAL cannot be written: no space left             R  data files cannot be read: I/O error
-//   F  nothing can be flushed: I/O error                N  names do not resolve, for now
+//   F  nothing can be flushed: I/O error                N  names do not resolve
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
