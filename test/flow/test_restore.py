@@ -41,6 +41,12 @@ def source(db, kafka, topic):
     return db
 
 
+def begun(db):
+    """Some rows are there, and with them positions."""
+    for table in ("rows", "wide"):
+        wait_until(lambda: db.value(f"SELECT count(*) FROM {table}") > 0, what=f"{table} has rows")
+
+
 def run(db, program, *arguments):
     environment = {**db.cluster.installation.environment(), **db.cluster.client_environment()}
     path = db.cluster.installation.program(program)
@@ -100,8 +106,7 @@ def test_a_dump_goes_on_where_it_stood(source, topic, produce, tmp_path, copies,
     dump_options, restores = WAYS[way]
     name, file = f"{source.name}_c", str(tmp_path / "dump")
     with Producing(produce, topic, some):
-        for table in ("rows", "wide"):  # so that both have positions
-            wait_until(lambda: source.value(f"SELECT count(*) FROM {table}") > 0, what=f"{table} has rows")
+        begun(source)
         run(source, "pg_dump", *dump_options, "-f", file, "-d", source.name)
         copy = Database(source.cluster, name=name, extension=False)
         copies.append(copy)
@@ -130,8 +135,7 @@ def check_whole_source(source):
 def test_a_database_made_from_it(source, topic, produce, copies):
     name = f"{source.name}_t"
     with Producing(produce, topic, some):
-        source.wait("rows")
-        source.wait("into_wide")
+        begun(source)
         source.connection.close()
         with source.cluster.connect("postgres") as c:
             c.execute(f"CREATE DATABASE {name} TEMPLATE {source.name}")
