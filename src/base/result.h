@@ -23,6 +23,7 @@ enum class fault_kind : std::uint8_t {
     authorization,        // the broker denies topic, group or cluster; transient
     topic_missing,        // no such topic or partition; transient
     offset_out_of_range,  // a gap: the position is not in the log
+    log_in_doubt,         // by a new connection: perhaps another log; for feeds without an end
     other_cluster,        // another cluster behind the same address
     protocol,             // an answer that makes no sense, a broker too old; transient
     too_large,            // an answer beyond what the client takes; transient (goes on once raised)

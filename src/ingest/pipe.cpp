@@ -78,6 +78,8 @@ void pipe::open(std::shared_ptr<kafka::client> of, int event_fd,
     who_ = std::move(who);
     try {
         slabs_.reserve(most_chunks);
+        connections_ = of->brokers().all();
+        of_ = of;
         queue_ = std::make_unique<kafka::fetch_queue>(std::move(of), event_fd);
         for (std::uint32_t slot = 0; slot < stretches_.size(); ++slot) {
             stretch& s = stretches_[slot];
@@ -103,6 +105,7 @@ void pipe::open(std::shared_ptr<kafka::client> of, int event_fd,
 void pipe::close() noexcept
 {
     queue_.reset();
+    of_.reset();
     if (!is_shut())
         return; // the hub went before its feed, which may still hold chunks
     spare_.clear();

@@ -20,6 +20,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -89,6 +90,8 @@ class pipe {
     void complain(stretch&, fault);
     void reached(stretch&, const kafka::arrival&);
     void failed(stretch&, std::size_t i);
+    bool same_log(stretch&, int broker);
+    void doubt(stretch&);
     void finish(stretch&);
     void stop_finished();
     void mark_behind(stretch&, bool behind);
@@ -114,7 +117,9 @@ class pipe {
 
     // Lane's own.
     std::unique_ptr<kafka::fetch_queue> queue_; // null: not open, or dead
-    std::vector<stretch> stretches_;            // by slot
+    std::shared_ptr<kafka::client> of_;
+    std::map<int, unsigned> connections_; // to each broker when it was opened
+    std::vector<stretch> stretches_;      // by slot
     std::vector<std::unique_ptr<slab>> slabs_;
     std::vector<slab*> spare_;
     std::unique_ptr<slab> last_words_; // made beforehand: a fault must get out without memory

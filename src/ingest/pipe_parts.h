@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ingest/pipe.h"
+#include "kafka/connections.h"
 
 namespace ke::ingest {
 
@@ -44,7 +45,10 @@ struct pipe::stretch {
     fault_kind told{};                   // the failure told last...
     bool failing = false;                // ... and nothing came since
     std::unique_ptr<kept_record> parked; // waits for its schema, at next; null: does not wait
-    std::uint32_t serial = 0;            // of the chunk that holds its advance
+    int broker = -1;                     // that its records come from, -1: none yet
+    const kafka::connections::count* connections = nullptr; // to it...
+    unsigned connection = 0;                                // ... as many when its records began
+    std::uint32_t serial = 0;                               // of the chunk that holds its advance
     std::uint32_t advance_at = 0;
 };
 

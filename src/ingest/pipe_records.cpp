@@ -60,6 +60,10 @@ void pipe::handle(std::size_t i)
             finish(s);
             return;
         }
+        if (s.end < 0 && !same_log(s, a.broker)) {
+            doubt(s);
+            return;
+        }
         mark_behind(s, true);
         if (!decode(s, i, a))
             return;
@@ -223,6 +227,39 @@ void pipe::failed(stretch& s, std::size_t i)
         queue_->stop(static_cast<std::uint32_t>(&s - stretches_.data()));
     }
     filling_->faults.push_back(std::move(f));
+}
+
+// Whether a record came as those before it, and the first one by a connection that was there when the
+// partition was opened, or is the broker's first.
+bool pipe::same_log(stretch& s, int broker)
+{
+    if (broker == s.broker && s.connections != nullptr)
+        return s.connections->load() == s.connection;
+    if (broker < 0)
+        return true;
+    if (s.broker >= 0 && s.broker != broker)
+        return false;
+    const bool first = s.broker < 0;
+    s.broker = broker;
+    s.connections = of_->brokers().of(broker);
+    if (s.connections == nullptr) // a new broker, to be asked for again
+        return true;
+    s.connection = s.connections->load();
+    auto before = connections_.find(broker);
+    return !first || s.connection <= 1 ||
+           (before != connections_.end() && before->second == s.connection);
+}
+
+// Ended as by a fault: a feed that begins at the last record applied sees whether it still stands there.
+void pipe::doubt(stretch& s)
+{
+    s.dead = true;
+    mark_behind(s, false);
+    queue_->stop(static_cast<std::uint32_t>(&s - stretches_.data()));
+    filling_->faults.push_back({.kind = fault_kind::log_in_doubt,
+                                .message = "a connection was made anew",
+                                .topic = spec_->topics[s.topic.value],
+                                .partition = s.partition.value});
 }
 
 void pipe::finish(stretch& s)

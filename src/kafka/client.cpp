@@ -1,5 +1,9 @@
 #include "kafka/client.h"
 
+#include <sys/socket.h>
+
+#include <cerrno>
+
 #include "base/thread.h"
 #include "kafka/conf.h"
 #include "kafka/fault.h"
@@ -13,6 +17,18 @@ namespace {
 constexpr std::size_t log_lines = 256;
 // Beyond the 30 s in which librdkafka does not repeat itself.
 constexpr std::chrono::seconds too_large_holds{45};
+
+// A thread of librdkafka's connects to a broker: what the library would do itself, counted.
+int count_and_connect(int socket, const sockaddr* to, int size, const char* address, void* of)
+{
+    try {
+        static_cast<connections*>(of)->begin(address);
+    } catch (...) {
+        return ENOMEM; // the library tries again later
+    }
+    return connect(socket, to, static_cast<socklen_t>(size)) == 0 || errno == EINPROGRESS ? 0
+                                                                                          : errno;
+}
 } // namespace
 
 result<std::shared_ptr<client>> client::make(const settings& given, bool brisk,
@@ -51,6 +67,9 @@ result<std::shared_ptr<client>> client::start(const settings& given, rd_kafka_co
     made->deliveries_ = std::move(deliveries);
     const std::string* address = find_setting(given, "bootstrap.servers");
     made->address_ = address != nullptr ? *address : "";
+
+    rd_kafka_conf_set_opaque(conf.get(), &made->brokers_);
+    rd_kafka_conf_set_connect_cb(conf.get(), count_and_connect);
 
     char words[512] = "";
     {

@@ -19,6 +19,7 @@
 
 #include "base/result.h"
 #include "kafka/answers.h"
+#include "kafka/connections.h"
 #include "base/living.h"
 
 struct rd_kafka_s;
@@ -44,6 +45,9 @@ class client {
     rd_kafka_s* handle() const { return handle_; }
     const std::string& address() const { return address_; } // bootstrap servers, as given
     const settings& given() const { return given_; }
+
+    // Any thread.
+    connections& brokers() { return brokers_; }
 
     // --- control thread ---
     // Writes eight bytes to the event descriptor when there is something to serve.
@@ -85,6 +89,7 @@ class client {
     std::string address_;
     settings given_;
     listener deliveries_; // of a producer
+    connections brokers_;
 
     mutable std::mutex mutex_; // guards what follows: control thread writes, all read
     std::string statistics_;

@@ -129,6 +129,7 @@ arrival fetch_queue::at(std::size_t i)
 #if RD_KAFKA_VERSION >= 0x020100ff
     a.leader_epoch = rd_kafka_message_leader_epoch(&m);
 #endif
+    a.broker = rd_kafka_message_broker_id(&m);
     a.key = bytes(static_cast<const char*>(m.key), m.key_len);
     a.value = bytes(static_cast<const char*>(m.payload), m.len);
     return a;

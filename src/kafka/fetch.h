@@ -27,6 +27,7 @@ struct arrival {
     std::int64_t timestamp_ms = -1;
     bool log_append_time = false;
     std::int32_t leader_epoch = -1; // -1: unknown
+    std::int32_t broker = -1;       // that it came from; -1: unknown
     bytes key;
     bytes value;
 };

@@ -28,6 +28,9 @@ result<metadata_ptr> fetch(client& c, bool all, rd_kafka_topic_t* of, patience& 
         err = rd_kafka_metadata(c.handle(), all ? 1 : 0, of, &found, ms);
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
             c.works();
+            for (int i = 0; i < found->broker_cnt; ++i)
+                c.brokers().know(found->brokers[i].id, std::string(found->brokers[i].host) + ":" +
+                                                           std::to_string(found->brokers[i].port));
             return metadata_ptr(found);
         }
         if (kind_of(err) != fault_kind::broker_unreachable)

@@ -26,6 +26,7 @@ const fault_row table[] = {
     {fault_kind::authorization, ERRCODE_INSUFFICIENT_PRIVILEGE, true},
     {fault_kind::topic_missing, ERRCODE_FDW_TABLE_NOT_FOUND, true},
     {fault_kind::offset_out_of_range, ERRCODE_FDW_ERROR, false},
+    {fault_kind::log_in_doubt, ERRCODE_FDW_ERROR, true},
     {fault_kind::other_cluster, ERRCODE_FDW_ERROR, false},
     {fault_kind::protocol, ERRCODE_PROTOCOL_VIOLATION, true},
     {fault_kind::too_large, ERRCODE_PROGRAM_LIMIT_EXCEEDED, true},

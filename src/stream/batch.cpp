@@ -126,8 +126,13 @@ void worker::pass(feed_state& f, const ingest::chunk& c)
 void worker::hear_fault(feed_state& f, const fault& x)
 {
     source& s = *f.from;
-    f.wrong = describe(x);
     const auto now = steady::now();
+    if (x.kind == fault_kind::log_in_doubt) { // nothing is wrong yet
+        f.broken = s.reopen = true;
+        s.reopen_at = s.ask_layout_at = now; // brokers may be others, too
+        return;
+    }
+    f.wrong = describe(x);
     if (x.kind == fault_kind::topic_missing) {
         s.ask_layout_at = std::min(s.ask_layout_at, now + metadata_retry);
         f.broken = s.reopen = true; // should it come back, it may be another

@@ -137,13 +137,20 @@ class Chaos:
 
     # ------------------------------------------------------------------------------ the broker
 
+    def start_broker(self):
+        """One that dies while it starts is started again."""
+        for _ in range(3):
+            with contextlib.suppress(RuntimeError):
+                return self.broker.start()
+        return self.broker.start()
+
     def stop_broker(self):
         self.broker.stop()
-        self.broker.start()
+        self.start_broker()
 
     def kill_broker(self):
         self.broker.kill()
-        self.broker.start()
+        self.start_broker()
 
     def freeze_broker(self):
         with self.broker.frozen():
@@ -152,7 +159,7 @@ class Chaos:
     def lose_names(self):
         with self.cluster.fault("no names"):
             self.broker.stop()
-            self.broker.start()
+            self.start_broker()
             let_pass(self.random.uniform(0.5, 2))
 
     # ------------------------------------------------------------------------------ disks

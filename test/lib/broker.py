@@ -66,6 +66,8 @@ SETTINGS = {
     # After kill() the next start must not wait for the old session's end (9 s by default).
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "300",
+    # On a machine that stands still for a while the broker must not give up.
+    "initial.broker.registration.timeout.ms": "600000",
     "num.network.threads": "2",
     "num.io.threads": "2",
     "background.threads": "2",
