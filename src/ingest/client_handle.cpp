@@ -24,12 +24,20 @@ result<std::shared_ptr<client_core>> client_core::make(const properties& setting
     auto made = kafka::client::make(settings, brisk);
     if (!made)
         return made.error();
+    // A short reader's fetches do not wait long enough for a second connection to pay.
+    auto asking = brisk ? made.value() : nullptr;
+    if (!asking) {
+        auto second = kafka::client::make(settings, brisk);
+        if (!second)
+            return second.error();
+        asking = std::move(second.value());
+    }
     auto core = std::make_shared<client_core>();
     core->settings = settings;
     core->brisk = brisk;
     core->bell = std::move(bell);
     core->client = made.value();
-    core->control = std::make_unique<kafka::control>(made.value());
+    core->control = std::make_unique<kafka::control>(made.value(), std::move(asking));
     core->readers.push_back(std::make_unique<reader>());
     core->readers.front()->client = std::move(made.value());
     return core;

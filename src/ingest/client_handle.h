@@ -1,6 +1,6 @@
-// What a hub has for one list of properties: the control thread with its client, and readers, each a
-// client (librdkafka handle) with a lane of its own. The first reader shares the control's client and
-// is all that most ever need. Others come when a partition is read by two feeds at once, which one
+// What a hub has for one list of properties: the control thread, the client that it asks by (of a worker;
+// a session's is the first reader's), and readers, each a client (librdkafka handle) with a lane of its
+// own. The first reader's client is watched by the control thread, and is all that most ever need. Others come when a partition is read by two feeds at once, which one
 // handle cannot do, and for the further lanes of a busy feed; they go with the feed that needed them.
 //
 // Server's thread only. Feeds hold the core too and may outlive hub and handle.

@@ -63,8 +63,14 @@ class hub_impl final : public hub {
                               duration timeout) noexcept override
     {
         return enqueue<layout>(h, timeout, [&](const auto& shared) {
-            h->core->layouts->add({std::move(topics), shared, kafka::clock::now() + timeout});
-            return [queue = h->core->layouts](auto& c, auto& p) { return queue->answer(c, p); };
+            auto queue = h->core->layouts;
+            kafka::control::question q{.run = {}, .give_up = [shared, queue](fault f) {
+                                           queue->forget();
+                                           shared->give(std::move(f));
+                                       }};
+            if (queue->add({std::move(topics), shared, kafka::clock::now() + timeout}))
+                q.run = [queue](auto& c, auto& p) { return queue->answer(c, p); };
+            return q;
         });
     }
 
@@ -162,14 +168,14 @@ class hub_impl final : public hub {
     }
 
   private:
-    // run_for: given what the ticket shares, the (client&, patience&) that an asker runs to answer it.
+    // question_for: given what the ticket shares.
     template <class T, class F>
-    ticket<T> enqueue(client_handle* h, duration timeout, F run_for) noexcept
+    ticket<T> enqueue(client_handle* h, duration timeout, F question_for) noexcept
     try {
         auto shared = std::make_shared<typename ticket<T>::shared>(bell_);
-        h->core->control->ask({.deadline = kafka::clock::now() + timeout,
-                               .run = run_for(shared),
-                               .give_up = [shared](fault f) { shared->give(std::move(f)); }});
+        kafka::control::question q = question_for(shared);
+        q.deadline = kafka::clock::now() + timeout;
+        h->core->control->ask(std::move(q));
         return ticket<T>(shared);
     } catch (...) {
         return {};
@@ -180,10 +186,13 @@ class hub_impl final : public hub {
     ticket<T> ask(client_handle* h, duration timeout, F find) noexcept
     {
         return enqueue<T>(h, timeout, [&](const auto& shared) {
-            return [shared, find = std::move(find)](kafka::client& c, kafka::patience& p) {
-                shared->give(find(c, p));
-                return true;
-            };
+            return kafka::control::question{
+                .run =
+                    [shared, find = std::move(find)](kafka::client& c, kafka::patience& p) {
+                        shared->give(find(c, p));
+                        return true;
+                    },
+                .give_up = [shared](fault f) { shared->give(std::move(f)); }};
         });
     }
 

@@ -45,10 +45,19 @@ void answer_round(kafka::client& c, const kafka::patience& p,
 
 } // namespace
 
-void layout_queue::add(entry e)
+bool layout_queue::add(entry e)
 {
     std::lock_guard lock(mutex_);
     waiting_.push_back(std::move(e));
+    const bool nobody = !sent_for_ && !running_;
+    sent_for_ |= nobody;
+    return nobody;
+}
+
+void layout_queue::forget() noexcept
+{
+    std::lock_guard lock(mutex_);
+    sent_for_ = false;
 }
 
 // What somebody still waits for; nothing: the round is over.
@@ -66,6 +75,7 @@ bool layout_queue::answer(kafka::client& c, const kafka::patience& p) noexcept
 {
     {
         std::lock_guard lock(mutex_);
+        sent_for_ = false;
         if (running_)
             return false;
         running_ = true;

@@ -23,9 +23,9 @@ constexpr pair defaults[] = {
     // No user may change it, but a client that only asks for ends may (settings, kafka/answers.h).
     {"isolation.level", "read_committed"},
     // How long a fetch waits at the broker where nothing is new. A partition that starts meanwhile
-    // waits for it, as does a question on the same connection; a scan that ends in transaction markers
-    // learns of its end as late. Each costs some 5 us per idle partition.
-    {"fetch.wait.max.ms", "100"},
+    // waits for it (questions do not: kafka/control.h); a scan that ends in transaction markers learns of
+    // its end as late. Each costs some 5 us per idle partition.
+    {"fetch.wait.max.ms", "250"},
     {"fetch.error.backoff.ms", "50"},
     {"socket.nagle.disable", "true"},
     {"socket.keepalive.enable", "true"},
@@ -39,7 +39,8 @@ constexpr pair defaults[] = {
     // Small queues are kind to the cache; the waker keeps them from stalling (kafka/waker.h).
     {"queued.min.messages", "100000"},
     {"queued.max.messages.kbytes", "16384"},
-    {"statistics.interval.ms", "10000"},
+    // librdkafka asks for the first offset of every partition as often.
+    {"statistics.interval.ms", "60000"},
 };
 
 constexpr pair brisk_defaults[] = {

@@ -42,9 +42,12 @@ int patience::rest(int at_most) const
 
 // Shared by the control thread, the askers and the owner; the last one frees it.
 struct control::state : std::enable_shared_from_this<control::state> {
-    explicit state(std::shared_ptr<client> c) : of(std::move(c)) {}
+    state(std::shared_ptr<client> fetching, std::shared_ptr<client> asking)
+        : of(std::move(fetching)), asked(std::move(asking))
+    {
+    }
 
-    std::shared_ptr<client> of;
+    std::shared_ptr<client> of, asked;
     doorbell bell; // of the control thread
     std::atomic<bool> halted{false};
 
@@ -66,22 +69,23 @@ struct control::state : std::enable_shared_from_this<control::state> {
 
 namespace {
 
-fault late(const client& of, bool halted)
+fault late(const client& of, const client& asked, bool halted)
 {
     if (halted)
         return make_fault(RD_KAFKA_RESP_ERR__DESTROY, of.address(), "");
     if (auto complaint = of.complaint())
         return *complaint;
-    fault f = make_fault(RD_KAFKA_RESP_ERR__TIMED_OUT, of.address(), of.last_words());
-    if (of.last_words().empty())
+    const std::string words = of.last_words().empty() ? asked.last_words() : of.last_words();
+    fault f = make_fault(RD_KAFKA_RESP_ERR__TIMED_OUT, of.address(), words);
+    if (words.empty())
         f.detail = "No answer within the time-out.";
     return f;
 }
 
-void refuse(const control::question& q, const client& of, bool halted) noexcept
+void refuse(const control::question& q, const client& of, const client& asked, bool halted) noexcept
 {
     try {
-        q.give_up(late(of, halted));
+        q.give_up(late(of, asked, halted));
     } catch (...) {
         q.give_up({.kind = fault_kind::out_of_memory, .message = "out of memory"});
     }
@@ -94,12 +98,14 @@ void refuse(const control::question& q, const client& of, bool halted) noexcept
 void control::state::serve()
 {
     of->notify(bell.fd());
-    unsigned refusals = of->refusals();
+    asked->notify(bell.fd());
+    unsigned refusals = of->refusals() + asked->refusals();
     auto next_probe = clock::now();
     while (!halted.load()) {
         int ms = 100; // where memory lacked: a little later there may be some
         try {
             of->serve();
+            asked->serve();
             ms = expire_and_sleep_ms(refusals, next_probe);
         } catch (...) {
         }
@@ -109,6 +115,7 @@ void control::state::serve()
         bell.wake();
     }
     of->notify(-1);
+    asked->notify(-1);
     std::list<entry> left;
     {
         std::lock_guard lock(mutex);
@@ -117,7 +124,7 @@ void control::state::serve()
     }
     more.notify_all();
     for (const entry& q : left)
-        refuse(*q, *of, true);
+        refuse(*q, *of, *asked, true);
 }
 
 // Answers what is past its time, and all that is asked once a login was refused; says how long
@@ -126,8 +133,9 @@ int control::state::expire_and_sleep_ms(unsigned& refusals, clock::time_point& n
 {
     auto now = clock::now();
     auto due = now + seconds(3600);
-    bool refused = of->refusals() != refusals;
-    refusals = of->refusals();
+    const unsigned heard = of->refusals() + asked->refusals();
+    bool refused = heard != refusals;
+    refusals = heard;
     std::list<entry> expired;
     {
         std::lock_guard lock(mutex);
@@ -144,7 +152,7 @@ int control::state::expire_and_sleep_ms(unsigned& refusals, clock::time_point& n
         });
     }
     for (const entry& q : expired)
-        refuse(*q, *of, false);
+        refuse(*q, *of, *asked, false);
     if (of->complaining() || of->doubtful()) {
         if (next_probe <= now) {
             next_probe = now + probe_every;
@@ -164,12 +172,12 @@ void control::state::probe()
         return;
     auto q = std::make_shared<question>();
     q->deadline = clock::now() + seconds(1);
-    q->run = [this](client& c, patience& p) {
-        bool answered = ping(c, p.rest(1000));
+    q->run = [this](client&, patience& p) {
+        bool answered = ping(*of, p.rest(1000));
         if (answered)
-            c.works();
+            of->works();
         else
-            c.fails();
+            of->fails();
         std::lock_guard again(mutex);
         probing = false;
         return true;
@@ -203,7 +211,7 @@ void control::state::answer()
         patience p(q->deadline, halted);
         bool answered = true;
         try {
-            answered = q->run(*of, p);
+            answered = q->run(*asked, p);
         } catch (...) {
             if (q->give_up)
                 q->give_up({.kind = fault_kind::out_of_memory, .message = "out of memory"});
@@ -228,7 +236,8 @@ bool control::state::one_more_asker()
 
 // --------------------------------------------------------------------- any thread
 
-control::control(std::shared_ptr<client> of) : state_(std::make_shared<state>(std::move(of)))
+control::control(std::shared_ptr<client> fetching, std::shared_ptr<client> asking)
+    : state_(std::make_shared<state>(std::move(fetching), std::move(asking)))
 {
     if (!start_detached("kafka control", [s = state_] { s->serve(); }))
         throw std::bad_alloc();
@@ -242,19 +251,22 @@ void control::ask(question asked) noexcept
         std::unique_lock lock(state_->mutex);
         if (state_->halted.load()) {
             lock.unlock();
-            refuse(*q, *state_->of, true);
+            refuse(*q, *state_->of, *state_->asked, true);
             return;
         }
-        state_->waiting.push_back(q);
         state_->pending.push_back(q);
-        if (!state_->one_more_asker()) {
-            state_->waiting.pop_back();
-            state_->pending.pop_back();
-            lock.unlock();
-            q->give_up({.kind = fault_kind::out_of_memory, .message = "could not start a thread"});
-            return;
+        if (q->run) {
+            state_->waiting.push_back(q);
+            if (!state_->one_more_asker()) {
+                state_->waiting.pop_back();
+                state_->pending.pop_back();
+                lock.unlock();
+                q->give_up(
+                    {.kind = fault_kind::out_of_memory, .message = "could not start a thread"});
+                return;
+            }
+            state_->more.notify_one();
         }
-        state_->more.notify_one();
     } catch (...) {
         if (q)
             q->give_up({.kind = fault_kind::out_of_memory, .message = "out of memory"});

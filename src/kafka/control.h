@@ -1,6 +1,7 @@
 // Questions to the cluster, asked off the server's thread. One control thread per client serves what
 // the library tells (client::serve), watches deadlines, and probes the broker while there is a
-// complaint; the questions themselves block inside librdkafka and so run on up to four asker threads
+// complaint; the questions go out on a client of their own, since on one that fetches each would wait
+// behind the fetch that waits for something new. They block inside librdkafka and so run on up to four asker threads
 // that are born when needed and leave after some idle seconds. A question is answered by its
 // deadline, by a fault at the latest, even where its asker still sits in the library; one that waits
 // behind slow ones too.
@@ -48,14 +49,15 @@ class patience {
 class control {
   public:
     struct question {
-        clock::time_point deadline;
-        // Answers by itself; false: another thread will, or give_up when the time is over.
+        clock::time_point deadline{};
+        // Answers by itself; false: another thread will, or give_up when the time is over. Empty: likewise.
         std::function<bool(client&, patience&)> run;
         std::function<void(fault)> give_up; // answers in its stead; may come after run
     };
 
-    // Throws std::bad_alloc, std::system_error where no thread can be had.
-    explicit control(std::shared_ptr<client>);
+    // fetching: the client that is watched; asking: the one that is asked, which may be the same. Throws
+    // std::bad_alloc, std::system_error where no thread can be had.
+    control(std::shared_ptr<client> fetching, std::shared_ptr<client> asking);
     ~control() { halt(); }
     control(const control&) = delete;
     control& operator=(const control&) = delete;

@@ -101,7 +101,7 @@ rd_kafka_headers_t* copy_of(std::span<const outgoing_header> given)
 class producer_impl final : public producer {
   public:
     producer_impl(std::shared_ptr<client> c, std::shared_ptr<mailbox> m)
-        : client_(c), mailbox_(std::move(m)), control_(std::move(c))
+        : client_(c), mailbox_(std::move(m)), control_(c, c)
     {
     }
 

@@ -36,6 +36,13 @@ bool is_chosen(const topic::topic_table& t, int partition)
 // The marks are asked for while there is something to catch up with.
 constexpr milliseconds marks_interval{5000};
 
+// All sources' at the same time, so that they are one question.
+steady::time_point next_layouts()
+{
+    const auto since = steady::now().time_since_epoch();
+    return steady::time_point((since / metadata_interval + 1) * metadata_interval);
+}
+
 // A crash empties an unlogged table while positions stay; a temporary one is nobody else's to fill.
 void check_target(const registered_view& v)
 {
@@ -107,7 +114,7 @@ void worker::tend_layout(source& s)
         if (!s.layout.ready())
             return;
         auto answer = s.layout.take();
-        s.ask_layout_at = steady::now() + metadata_interval;
+        s.ask_layout_at = next_layouts();
         if (answer) {
             take_layout(s, answer.value());
         } else {
