@@ -148,6 +148,13 @@ class hub_impl final : public hub {
         return no_memory();
     }
 
+    std::string held_back_by(client_handle* h) noexcept override
+    try {
+        return h->core->client->held_back_by();
+    } catch (...) {
+        return {};
+    }
+
     std::vector<std::string> take_log(client_handle* h) noexcept override
     try {
         return h->core->client->take_log();

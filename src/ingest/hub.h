@@ -183,6 +183,8 @@ class hub {
     // What the client last complained of (broker down, login refused), until it works again; that
     // something was too large, for a while.
     virtual std::optional<fault> complaint(client_handle*) noexcept = 0;
+    // The broker whose quota slows it down; "" where none did in the last seconds.
+    virtual std::string held_back_by(client_handle*) noexcept = 0;
     // The library's log lines since the last call (the property debug makes more of them).
     virtual std::vector<std::string> take_log(client_handle*) noexcept = 0;
 

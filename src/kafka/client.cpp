@@ -17,12 +17,14 @@ namespace {
 constexpr std::size_t log_lines = 256;
 // Beyond the 30 s in which librdkafka does not repeat itself.
 constexpr std::chrono::seconds too_large_holds{45};
+// Told for so long behind the pause, so that one that slows every answer is told all the time.
+constexpr std::chrono::seconds throttle_holds{5};
 
 // A thread of librdkafka's connects to a broker: what the library would do itself, counted.
 int count_and_connect(int socket, const sockaddr* to, int size, const char* address, void* of)
 {
     try {
-        static_cast<connections*>(of)->begin(address);
+        static_cast<client*>(of)->brokers().begin(address);
     } catch (...) {
         return ENOMEM; // the library tries again later
     }
@@ -68,8 +70,7 @@ result<std::shared_ptr<client>> client::start(const settings& given, rd_kafka_co
     const std::string* address = find_setting(given, "bootstrap.servers");
     made->address_ = address != nullptr ? *address : "";
 
-    rd_kafka_conf_set_opaque(conf.get(), &made->brokers_);
-    rd_kafka_conf_set_connect_cb(conf.get(), count_and_connect);
+    set_callbacks(conf.get(), made.get());
 
     char words[512] = "";
     {
@@ -174,6 +175,37 @@ void client::fails()
         complain(RD_KAFKA_RESP_ERR__TRANSPORT, "");
     } catch (...) { // no memory for words: the next loss of a connection brings the doubt back
     }
+}
+
+// Throttling is told by serve(), on the thread that calls it.
+void client::set_callbacks(rd_kafka_conf_t* conf, client* of)
+{
+    rd_kafka_conf_set_opaque(conf, of);
+    rd_kafka_conf_set_connect_cb(conf, count_and_connect);
+    rd_kafka_conf_set_throttle_cb(conf,
+                                  [](rd_kafka_t*, const char* broker, int32_t, int ms, void* who) {
+                                      static_cast<client*>(who)->heard_throttle(broker, ms);
+                                  });
+}
+
+void client::heard_throttle(const char* broker, int ms)
+{
+    if (ms <= 0)
+        return;
+    std::lock_guard lock(mutex_);
+    try {
+        holding_back_ = broker;
+    } catch (...) { // no memory, and librdkafka above: the next one tells
+        return;
+    }
+    held_back_until_ =
+        std::chrono::steady_clock::now() + std::chrono::milliseconds(ms) + throttle_holds;
+}
+
+std::string client::held_back_by() const
+{
+    std::lock_guard lock(mutex_);
+    return std::chrono::steady_clock::now() < held_back_until_ ? holding_back_ : std::string();
 }
 
 void client::heard_log(std::string line)

@@ -64,6 +64,8 @@ class client {
     // --- any thread ---
     std::string statistics() const;
     std::optional<fault> complaint() const;
+    // Which broker holds back its answers, since a quota of its own says so; "" where none did of late.
+    std::string held_back_by() const;
     bool complaining() const { return complaining_.load(); }
     // What the library last said about a connection that failed; "" before the first time and while
     // all is well.
@@ -82,6 +84,8 @@ class client {
     void heard_error(int err, const char* words);
     void complain(int err, const char* words); // with the mutex
     void heard_log(std::string line);
+    void heard_throttle(const char* broker, int ms);
+    static void set_callbacks(rd_kafka_conf_s*, client*);
 
     living alive_;
     rd_kafka_s* handle_ = nullptr;
@@ -100,6 +104,8 @@ class client {
     std::optional<fault> complaint_;
     std::optional<fault> too_large_; // the connection is lost at each try, and works between them
     std::chrono::steady_clock::time_point too_large_until_{};
+    std::string holding_back_; // a broker, of the newest answer that was held back...
+    std::chrono::steady_clock::time_point held_back_until_{}; // ... and for how long that is told
     std::deque<std::string> log_;
     std::atomic<bool> complaining_{false};
     std::atomic<bool> doubtful_{false};

@@ -143,6 +143,8 @@ live_state worker::state_of(const served_view& v, std::string& reason, std::stri
         return v.shown_once && v.shown != live_state::retrying ? v.shown : live_state::starting;
     if (all_read)
         return live_state::running;
+    if (const std::string who = s.client ? hub_.held_back_by(s.client) : ""; !who.empty())
+        reason = "broker " + who + " holds back its answers: a quota of the broker's is used up";
     std::int64_t behind = records_behind(v);
     if (v.feed->catching_up || behind > v.is.options.batch_rows)
         return live_state::catching_up;

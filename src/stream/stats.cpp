@@ -186,7 +186,8 @@ KE_FUNCTION(kafka_engine_live_views)
         } else {
             r.text(v.stuck ? name_of(live_state::stuck) : name_of(v.state));
             r.time(v.since);
-            r.text(v.stuck     ? "there is more to read, nothing comes, and no cause is known"
+            const bool unknown = v.stuck && v.reason[0] == '\0';
+            r.text(unknown     ? "there is more to read, nothing comes, and no cause is known"
                    : !readable ? nullptr
                                : v.reason);
         }

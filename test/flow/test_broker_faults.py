@@ -117,9 +117,12 @@ def test_a_quota_makes_it_slower_and_no_more(db, kafka, topic, produce):
         return db.value("SELECT count(*) FROM v")
 
     wait_until(lambda: 0 < look() < 1000, 60, lambda: f"some have come, and not all at once: {look()} {db.state('v')}")
+    wait_until(lambda: "a quota of the broker's is used up" in (db.state("v")[1] or ""), 60, lambda: str(db.state("v")))
+    assert db.state("v")[0] in ("running", "catching up")
     quota("--delete-config", "consumer_byte_rate")
     wait_until(lambda: look() == 1000, 60, "all have come")
     db.wait_state("v", "running")
+    wait_until(lambda: db.state("v")[1] is None, 60, lambda: str(db.state("v")))
 
 
 def cpu_seconds(db):

@@ -1,13 +1,21 @@
 // Bytes to cells never crash, read past the end or run away: one format, in a table with a column of
 // every kind of type, with a key, and the same with _error. See the Makefile here.
+//
+//   avro, json, ...           a payload, without a schema or with one in the table's options
+//   avro_framed, ...          a payload in a registry's frame; the registry has one schema, for all
+//   avro_registry, ...        lines, which are the registry's answers; an empty line; a framed payload
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "decode/decoder.h"
+#include "registry.h"
 
 using namespace ke;
 using namespace ke::decode;
@@ -66,11 +74,53 @@ constexpr const char* protobuf_set =
     "LmYuTS5ZRW50cnkSEQoBdxgWIAEoCjIGLmYuTS5XGi4KBllFbnRyeRILCgNrZXkYASABKAkSEwoFdmFsdWUYAiAB"
     "KAsyBC5mLk06AjgBGg4KAVcSCQoBdhgBIAEoBUIFCgNvbmUqEQoBRRIFCgF4EAASBQoBeRABYgZwcm90bzI=";
 
+// The same as a .proto file, which is what registries keep; and Debezium's envelope.
+constexpr const char* protobuf_text = R"(syntax = "proto2"; package f;
+import "google/protobuf/timestamp.proto"; import "google/protobuf/duration.proto";
+import "google/protobuf/struct.proto"; import "google/protobuf/any.proto";
+message M { optional bool a = 1; optional sint32 b = 2; optional int32 c = 3 [default = -7];
+  optional uint64 d = 4; optional float e = 5; optional double f = 6; optional fixed64 g = 7;
+  optional M h = 8; optional E i = 9; optional fixed32 j = 10; optional bytes k = 11;
+  oneof one { google.protobuf.Timestamp l = 12; google.protobuf.Duration m = 13;
+              google.protobuf.Timestamp n = 14; }
+  optional google.protobuf.Timestamp o = 15; optional bytes p = 16;
+  optional google.protobuf.Struct q = 17; optional google.protobuf.Any r = 18; repeated M s = 19;
+  repeated int32 z = 20; map<string, M> y = 21; optional group W = 22 { optional int32 v = 1; } }
+enum E { x = 0; y_ = 1; })";
+
+constexpr const char* change_text = R"({"type": "record", "name": "Envelope", "fields": [
+  {"name": "before", "type": ["null", {"type": "record", "name": "Value", "fields": [
+    {"name": "a", "type": "boolean"}, {"name": "d", "type": "long"}, {"name": "f", "type": "double"},
+    {"name": "g", "type": ["null", {"type": "bytes", "scale": 2, "precision": 9,
+      "connect.version": 1, "connect.name": "org.apache.kafka.connect.data.Decimal",
+      "logicalType": "decimal"}]},
+    {"name": "h", "type": ["null", "string"]},
+    {"name": "l", "type": {"type": "int", "connect.version": 1,
+      "connect.name": "io.debezium.time.Date"}},
+    {"name": "n", "type": {"type": "long", "connect.name": "io.debezium.time.MicroTimestamp"}},
+    {"name": "o", "type": {"type": "string", "connect.name": "io.debezium.time.ZonedTimestamp"}},
+    {"name": "z", "type": ["null", {"type": "array", "items": ["null", "int"]}]}]}]},
+  {"name": "after", "type": ["null", "Value"]},
+  {"name": "source", "type": {"type": "record", "name": "Source", "fields": [
+    {"name": "lsn", "type": ["null", "long"]}, {"name": "table", "type": "string"}]}},
+  {"name": "op", "type": "string"}, {"name": "ts_ms", "type": ["null", "long"]}]})";
+
+bool ends(const std::string& name, const char* with)
+{
+    return name.ends_with(with);
+}
+
 std::shared_ptr<const row_plan> make_plan(const char* format, bool errors, bool utf8, bool sole)
 {
     auto plan = std::make_shared<row_plan>();
     const std::string name = format;
-    plan->format = name == "avro_container" ? "avro" : name;
+    plan->format = name.substr(0, name.find('_'));
+    if (name == "json_schema")
+        plan->format = name;
+    if (ends(name, "_framed") || ends(name, "_registry"))
+        plan->schemas = ke::fuzz::new_client();
+    if (plan->schemas && plan->format == "debezium")
+        plan->options.emplace_back("encoding", "avro");
     plan->key_format = plan->format;
     if (name == "avro")
         plan->options.emplace_back("avro_schema", avro_schema_text);
@@ -146,6 +196,40 @@ void look_at(const rows& out)
         }
 }
 
+std::string quoted(std::string_view text)
+{
+    std::string out = "\"";
+    for (char c : text)
+        out += c == '"' ? "\\\"" : c == '\n' ? "\\n" : std::string(1, c);
+    return out + "\"";
+}
+
+// What the registry has for *_framed.
+std::string the_schema(const std::string& format)
+{
+    const bool protobuf = format.starts_with("protobuf");
+    const char* text = protobuf                     ? protobuf_text
+                       : format.starts_with("avro") ? avro_schema_text
+                                                    : change_text;
+    return std::string(protobuf ? R"({"schemaType": "PROTOBUF", "schema": )" : R"({"schema": )") +
+           quoted(text) + "}";
+}
+
+// Takes the answers away from the front of the input.
+std::string_view take_answers(std::string_view input)
+{
+    ke::fuzz::registry& r = ke::fuzz::the_registry();
+    r = {};
+    while (!input.empty()) {
+        const std::string_view line = input.substr(0, input.find('\n'));
+        input.remove_prefix(std::min(line.size() + 1, input.size()));
+        if (line.empty())
+            break;
+        r.answers.emplace_back(line);
+    }
+    return input;
+}
+
 // Its halves and all of it, one after the other: the same whether they were expected or not.
 void decode_parts(table& t, record r)
 {
@@ -178,24 +262,32 @@ extern "C" int LLVMFuzzerInitialize(int*, char*** arguments)
 {
     format = (*arguments)[0];
     format.erase(0, format.rfind('/') + 1);
+    if (ends(format, "_framed"))
+        ke::fuzz::the_registry().answers = {the_schema(format)};
     return 0;
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
 {
-    static table tables[] = {
-        table(make_plan(format.c_str(), false, true, false)),
-        table(make_plan(format.c_str(), true, false, false)),
-        table(make_plan(format.c_str(), false, true, true)),
-    };
+    static std::vector<table> tables;
+    std::string_view input(reinterpret_cast<const char*>(data), size);
+    if (ends(format, "_registry")) { // which the decoders remember
+        tables.clear();
+        input = take_answers(input);
+    }
+    if (tables.empty()) {
+        tables.emplace_back(make_plan(format.c_str(), false, true, false));
+        tables.emplace_back(make_plan(format.c_str(), true, false, false));
+        tables.emplace_back(make_plan(format.c_str(), false, true, true));
+    }
     // On the heap, to the byte, so that a read past the end is seen.
-    std::unique_ptr<char[]> copy(new char[size]);
-    std::memcpy(copy.get(), data, size);
+    std::unique_ptr<char[]> copy(new char[input.size()]);
+    std::copy(input.begin(), input.end(), copy.get());
     for (table& t : tables) {
         record r;
         r.topic = "fuzz";
-        r.value = bytes(copy.get(), size);
-        r.key = bytes(copy.get(), size / 2);
+        r.value = bytes(copy.get(), input.size());
+        r.key = bytes(copy.get(), input.size() / 2);
         t.out.reset();
         t.decoder->decode(r, t.out);
         look_at(t.out);
