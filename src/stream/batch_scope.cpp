@@ -7,6 +7,7 @@ extern "C" {
 }
 
 #include "pg/guard.h"
+#include "stream/processes.h"
 #include "stream/shmem.h"
 
 namespace ke::stream {
@@ -31,7 +32,7 @@ void init_batch_timer()
 
 batch_scope::batch_scope()
 {
-    my_statistics().batch_began_at = GetCurrentTimestamp();
+    my_statistics().batch_began_at = steady_now();
     pg::call([] { enable_timeout_after(timer, patience_ms); });
 }
 

@@ -165,9 +165,9 @@ void before_database_command(Oid database)
         d->blocked++;
         blocked = database;
     }
-    const TimestampTz until = GetCurrentTimestamp() + patience;
+    const TimestampTz until = steady_now() + patience;
     ConditionVariablePrepareToSleep(&d->moved);
-    while (terminate(d) && GetCurrentTimestamp() < until)
+    while (terminate(d) && steady_now() < until)
         (void)ConditionVariableTimedSleep(&d->moved, 100, PG_WAIT_EXTENSION);
     ConditionVariableCancelSleep();
 }

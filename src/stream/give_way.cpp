@@ -69,11 +69,12 @@ TimestampTz watch_batches(Oid database, TimestampTz now)
     if (n == 0)
         return next;
     next = now + between_looks;
+    const TimestampTz wall = GetCurrentTimestamp(); // as waitStart
     LockData* all = pg::call([] { return GetLockStatusData(); });
     for (int i = 0; i < all->nelements; i++) {
         const LockInstanceData& waiter = all->locks[i];
         if (waiter.waitLockMode == NoLock || waiter.waitStart == 0 ||
-            now - waiter.waitStart < long_wait)
+            (wall >= waiter.waitStart && wall - waiter.waitStart < long_wait))
             continue;
         for (int j = 0; j < all->nelements; j++)
             for (int k = 0; k < n; k++)

@@ -39,6 +39,13 @@ PGDLLEXPORT void kafka_engine_launcher_main(Datum);
 
 namespace ke::stream {
 
+TimestampTz steady_now()
+{
+    timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * second + t.tv_nsec / 1000;
+}
+
 TimestampTz next_try(TimestampTz now, int failures, int most_ms)
 {
     double ms = 250;
@@ -304,7 +311,7 @@ void run()
         CHECK_FOR_INTERRUPTS();
         take_orders();
         look_further();
-        const TimestampTz now = GetCurrentTimestamp();
+        const TimestampTz now = steady_now();
         TimestampTz next = 0;
         for (int i = 0; i < shared->databases; i++) {
             const TimestampTz t = step(&shared->database[i], i, now);

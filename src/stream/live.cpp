@@ -27,7 +27,7 @@ position_key key_of(Oid database, Oid view, const char* topic, int partition)
 // The moved mean over some seconds: fast enough to show a stall, slow enough to be read.
 void count_rate(position_entry* p, TimestampTz now, std::int64_t next)
 {
-    if (p->rate_from == 0 || next < p->rate_next) {
+    if (p->rate_from == 0 || next < p->rate_next || now < p->rate_from) {
         p->rate_from = now;
         p->rate_next = next;
         p->rate = 0;
@@ -47,6 +47,8 @@ void sample_end(end_entry* e, TimestampTz now, std::int64_t end)
 {
     if (e->samples > 0 && end < e->sample[e->samples - 1].end)
         e->samples = 0; // the topic was made anew
+    if (e->samples > 0 && now < e->sample[e->samples - 1].at)
+        e->samples = 0; // the clock was set back
     if (e->samples > 0 && now - e->sample[e->samples - 1].at < 3 * second)
         return;
     if (e->samples == end_samples) {

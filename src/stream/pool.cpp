@@ -16,7 +16,7 @@ namespace ke::stream {
 
 void pool::adopt()
 {
-    const TimestampTz now = GetCurrentTimestamp();
+    const TimestampTz now = steady_now();
     seats_.resize(static_cast<std::size_t>(shared->workers));
     std::vector<int> seat_of_slot(static_cast<std::size_t>(shared->workers), -1);
     std::size_t n = 0;
@@ -257,11 +257,11 @@ TimestampTz pool::step(TimestampTz now)
 
 void pool::stop_all()
 {
-    const TimestampTz until = GetCurrentTimestamp() + 5 * second;
+    const TimestampTz until = steady_now() + 5 * second;
     units_.clear();
     for (;;) {
         bool any = false;
-        const TimestampTz now = GetCurrentTimestamp();
+        const TimestampTz now = steady_now();
         for (std::size_t i = 0; i < seats_.size(); i++) {
             step_seat(static_cast<int>(i), now);
             any = any || seats_[i].slot >= 0;

@@ -37,6 +37,10 @@ void look_into_at_commit(Oid database);
 BackgroundWorker describe_process(const char* kind, const char* name, int number,
                                   std::uint32_t generation);
 
+// Microseconds by a clock that nobody sets, the same in every process of the machine: for timers, in
+// shared memory too. What users see of times is GetCurrentTimestamp()'s.
+TimestampTz steady_now();
+
 // Delay before the next start after so many failures in a row: doubles from 250 ms to most_ms, half
 // of it at random, so that what failed together does not come back together.
 TimestampTz next_try(TimestampTz now, int failures, int most_ms = 60000);

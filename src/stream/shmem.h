@@ -56,7 +56,7 @@ struct worker_statistics {
     std::atomic<std::int64_t> wal_bytes;                    // written by batches
     std::atomic<std::int64_t> topics, partitions;
     std::atomic<std::int64_t> last_batch_at; // TimestampTz, 0: none
-    // TimestampTz while a batch transaction is open, else 0.
+    // steady_now() while a batch transaction is open, else 0.
     std::atomic<std::int64_t> batch_began_at;
 };
 

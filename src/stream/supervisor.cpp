@@ -55,7 +55,7 @@ void leave(int, Datum)
     home->wanted = home->wanted || !nothing_to_do || home->commits != as_of;
     if (!nothing_to_do && home->blocked == 0) {
         home->failures++;
-        home->next_start = next_try(GetCurrentTimestamp(), home->failures);
+        home->next_start = next_try(steady_now(), home->failures);
     }
     ConditionVariableBroadcast(&home->moved);
     shared->launcher.set_latch();
@@ -134,7 +134,7 @@ bool supervisor::read()
     });
     if (wrong) {
         failures_++;
-        read_again_ = next_try(GetCurrentTimestamp(), failures_ + 2);
+        read_again_ = next_try(steady_now(), failures_ + 2);
         pg::call([&] {
             ereport(LOG, (errcode(wrong->sqlstate),
                           errmsg("the kafka_engine supervisor cannot read its catalogs: %s",
@@ -168,7 +168,7 @@ void supervisor::read_topics(std::map<Oid, topic::topic_table>* tables)
             break;
         if (views_[i].state == view_state::active)
             supervisor_says(views_[i].view, live_state::retrying, wrong->message, false);
-        read_again_ = GetCurrentTimestamp() + 10000000;
+        read_again_ = steady_now() + 10000000;
         i++;
     }
 }
@@ -222,7 +222,7 @@ bool supervisor::leave_unless_asked()
 
 void supervisor::sleep_until(TimestampTz next)
 {
-    const long ms = next == 0 ? -1 : milliseconds_until(GetCurrentTimestamp(), next);
+    const long ms = next == 0 ? -1 : milliseconds_until(steady_now(), next);
     if (doorbell* bell = ends_.bell()) {
         bell->doze();
         if (ends_.ready() || outbox_.ready())
@@ -254,7 +254,7 @@ void supervisor::run()
             ConfigReloadPending = false;
             pg::call([] { ProcessConfigFile(PGC_SIGHUP); });
         }
-        TimestampTz now = GetCurrentTimestamp();
+        TimestampTz now = steady_now();
         bool work = true;
         if (first || home->commits != seen_ || (read_again_ != 0 && now >= read_again_))
             work = read();
@@ -269,7 +269,7 @@ void supervisor::run()
             home->staying = true;
             shared->launcher.set_latch(); // it may look into the next database
         }
-        now = GetCurrentTimestamp();
+        now = steady_now();
         if (now >= judge_at_) {
             judge_progress(views_);
             judge_at_ = now + 5000000;

@@ -20,6 +20,7 @@ extern "C" {
 #include <optional>
 #include <vector>
 
+#include "stream/processes.h"
 #include "stream/sql.h"
 #include "topic/ask.h"
 
@@ -150,7 +151,7 @@ database_slot* my_database()
 // At most a second, since states are looked at between.
 void sleep_on_positions(database_slot* home, TimestampTz until)
 {
-    const TimestampTz now = GetCurrentTimestamp();
+    const TimestampTz now = steady_now();
     long ms = 1000;
     if (until != 0 && until - now < second)
         ms = until <= now ? 1 : static_cast<long>((until - now) / 1000 + 1);
@@ -172,7 +173,7 @@ std::vector<goal> ask_goals(const registration& r, TimestampTz until)
     topic::line line = topic::open_line(CurrentMemoryContext, table);
     if (until != 0) {
         const auto left =
-            std::chrono::microseconds(std::max<TimestampTz>(until - GetCurrentTimestamp(), 1000));
+            std::chrono::microseconds(std::max<TimestampTz>(until - steady_now(), 1000));
         line.timeout =
             std::min(line.timeout, std::chrono::duration_cast<std::chrono::milliseconds>(left));
     }
@@ -225,7 +226,7 @@ bool wait_for(Oid view, std::vector<goal> goals, TimestampTz until)
     if (home)
         ConditionVariablePrepareToSleep(&home->moved);
     for (;;) {
-        const TimestampTz now = GetCurrentTimestamp();
+        const TimestampTz now = steady_now();
         if (looked == 0 || now - looked >= second || seem_reached(view, goals)) {
             MemoryContextReset(context);
             MemoryContext old = MemoryContextSwitchTo(context);
@@ -251,10 +252,10 @@ TimestampTz end_of(FunctionCallInfo fcinfo, int argument)
 {
     if (PG_ARGISNULL(argument))
         return 0;
-    const Datum end =
-        DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
-                            PG_GETARG_DATUM(argument));
-    return DatumGetTimestampTz(end);
+    const TimestampTz now = GetCurrentTimestamp();
+    const Datum end = DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
+                                          PG_GETARG_DATUM(argument));
+    return steady_now() + (DatumGetTimestampTz(end) - now);
 }
 
 bool is_silence(const pg::fault_error& e)
@@ -282,7 +283,7 @@ KE_FUNCTION(kafka_engine_wait)
         try {
             return wait_for(view, ask_goals(r, until), until);
         } catch (const pg::fault_error& e) {
-            if (until != 0 && GetCurrentTimestamp() >= until && is_silence(e))
+            if (until != 0 && steady_now() >= until && is_silence(e))
                 return false;
             throw;
         }

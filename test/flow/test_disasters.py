@@ -106,6 +106,31 @@ def test_names_that_do_not_resolve_for_a_while(new_cluster, kafka, topic, produc
         db.wait_state("v", "running")
 
 
+def test_a_clock_that_is_set(new_cluster, kafka, topic, produce):
+    """A day forth, and two back: records, workers that start anew, kafka.wait and kafka.lag go on."""
+    cluster = new_cluster(faults=True)
+    with Database(cluster) as db:
+        db.topic_table("t", "n int", kafka, topic=topic)
+        db.view("v", "SELECT n FROM t")
+        produce(topic, numbers(0, 10))
+        db.wait_count("v", 10)
+        for turn, what in enumerate(("clock ahead", "clock behind"), 1):
+            db.execute("SELECT kafka.pause('v')")
+            wait_until(lambda: db.value("SELECT sum(records_behind) FROM kafka.lag") == 0, 60, "ends are known")
+            with cluster.fault(what):
+                produce(topic, numbers(20 * turn, 10))
+                wait_until(lambda: db.value("SELECT sum(records_behind) FROM kafka.lag") == 10, 60,
+                           lambda: str(db.rows("SELECT * FROM kafka.lag")))
+                db.execute("SELECT kafka.resume('v')")
+                db.wait_count("v", 20 * turn)
+                db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                           " WHERE backend_type LIKE 'kafka_engine worker%'")
+                produce(topic, numbers(20 * turn + 10, 10))
+                assert db.value("SELECT kafka.wait('v', '1 minute')")
+                db.wait_count("v", 10 + 20 * turn)
+                db.wait_state("v", "running")
+
+
 def test_a_lagging_standby_is_promoted(new_cluster, kafka, topic, produce):
     """What the standby had not heard of is read again from its own positions."""
     first = new_cluster(wal_level="replica", max_wal_senders=4)

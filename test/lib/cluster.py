@@ -170,7 +170,7 @@ class Installation:
 
 # What faults.cpp takes, by name.
 FAULTS = {"disk full": "D", "writes fail": "E", "WAL disk full": "L", "reads fail": "R",
-          "flushes fail": "F", "no names": "N"}
+          "flushes fail": "F", "no names": "N", "clock ahead": "A", "clock behind": "B"}
 
 
 class Cluster:

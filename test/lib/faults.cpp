@@ -5,6 +5,7 @@
 //   D  data files cannot be written: no space left      E  the same: I/O error
 //   L  WAL cannot be written: no space left             R  data files cannot be read: I/O error
 //   F  nothing can be flushed: I/O error                N  names do not resolve
+//   A  the clock is a day ahead                         B  the clock is a day behind
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -13,7 +14,9 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace {
@@ -108,6 +111,30 @@ WRAP(ssize_t, pread64, read_fault(fd), (int fd, void* p, size_t n, off64_t o), f
 WRAP(ssize_t, preadv, read_fault(fd), (int fd, const iovec* v, int n, off_t o), fd, v, n, o)
 WRAP(int, fsync, flush_fault(fd), (int fd), fd)
 WRAP(int, fdatasync, flush_fault(fd), (int fd), fd)
+
+// Seconds by which the clock is off.
+static long clock_error()
+{
+    constexpr long day = 86400;
+    return *now == 'A' ? day : *now == 'B' ? -day : 0;
+}
+
+extern "C" int gettimeofday(timeval* t, void* zone) noexcept
+{
+    static auto* const real = next<int(timeval*, void*)>("gettimeofday");
+    const int r = real(t, zone);
+    t->tv_sec += clock_error();
+    return r;
+}
+
+extern "C" int clock_gettime(clockid_t which, timespec* t) noexcept
+{
+    static auto* const real = next<int(clockid_t, timespec*)>("clock_gettime");
+    const int r = real(which, t);
+    if (which == CLOCK_REALTIME)
+        t->tv_sec += clock_error();
+    return r;
+}
 
 extern "C" int posix_fallocate(int fd, off_t from, off_t length)
 {
