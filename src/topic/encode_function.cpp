@@ -5,6 +5,7 @@
 extern "C" {
 #include "access/htup_details.h"
 #include "access/sysattr.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -14,6 +15,7 @@ extern "C" {
 #include "utils/typcache.h"
 }
 
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -116,29 +118,65 @@ given_values values_of(const given_row& r, const decode_columns& made, std::stri
     return all;
 }
 
-// null: there is nothing to encode.
-bytea* encode_row(const given_row& r, bool of_key)
+// What the rows of one statement share; in a memory context of its own below the function's.
+struct encoding {
+    MemoryContext in;
+    Oid relid, user;
+    CommandId command; // one that alters the table makes it old
+    decode_columns made;
+    std::string format, subject;
+    const decode::format_row* row;
+};
+
+std::unique_ptr<encoding> make_encoding(Oid relid, bool of_key)
 {
     Bitmapset* whole_row =
         pg::call([] { return bms_make_singleton(0 - FirstLowInvalidHeapAttributeNumber); });
-    const decode_columns made = make_decode_columns(r.relid, GetUserId(), whole_row);
-    const decode::row_plan& plan = *made.plan;
-    const std::string name = !of_key                   ? plan.format
-                             : plan.key_format.empty() ? "raw"
-                                                       : plan.key_format;
-    const decode::format_row* format = decode::find_format(name);
-    if (!format || !format->make_encoder)
-        throw pg::fault_error(
-            {.kind = fault_kind::wrong_object, .message = "format \"" + name + "\" is only read"});
+    const Oid user = GetUserId();
+    auto e = std::make_unique<encoding>(encoding{nullptr, relid, user, GetCurrentCommandId(false),
+                                                 make_decode_columns(relid, user, whole_row), "",
+                                                 "", nullptr});
+    const decode::row_plan& plan = *e->made.plan;
+    e->format = !of_key ? plan.format : plan.key_format.empty() ? "raw" : plan.key_format;
+    e->row = decode::find_format(e->format);
+    if (!e->row || !e->row->make_encoder)
+        throw pg::fault_error({.kind = fault_kind::wrong_object,
+                               .message = "format \"" + e->format + "\" is only read"});
+    if (plan.schemas)
+        e->subject = subject_of(load_topic_table(relid, user), {plan.options, of_key});
+    return e;
+}
+
+const encoding& encoding_of(FmgrInfo* function, Oid relid, bool of_key)
+{
+    auto* kept = static_cast<encoding*>(function->fn_extra);
+    if (!kept || kept->relid != relid || kept->user != GetUserId() ||
+        kept->command != GetCurrentCommandId(false)) {
+        function->fn_extra = nullptr;
+        auto fresh = make_encoding(relid, of_key);
+        fresh->in = pg::call([&] {
+            if (kept)
+                MemoryContextDelete(kept->in);
+            return AllocSetContextCreate(function->fn_mcxt, "kafka.encode", ALLOCSET_SMALL_SIZES);
+        });
+        MemoryContext in = fresh->in;
+        kept = pg::adopt(in, std::move(fresh));
+        function->fn_extra = kept;
+    }
+    return *kept;
+}
+
+// null: there is nothing to encode.
+bytea* encode_row(const given_row& r, const encoding& e, bool of_key)
+{
+    const decode::row_plan& plan = *e.made.plan;
     const given_values all =
-        values_of(r, made, name, of_key ? column_source::key : column_source::payload);
+        values_of(r, e.made, e.format, of_key ? column_source::key : column_source::payload);
     if (of_key && !all.something)
         return nullptr;
-    decode::encode_request request{
-        all.columns, all.values, {plan.options, of_key}, plan.schemas, {}};
-    if (plan.schemas)
-        request.subject = subject_of(load_topic_table(r.relid, GetUserId()), request.options);
-    auto encoder = pg::check(format->make_encoder(request));
+    const decode::encode_request request{
+        all.columns, all.values, {plan.options, of_key}, plan.schemas, e.subject};
+    auto encoder = pg::check(e.row->make_encoder(request));
     await_schemas(*encoder);
     const std::string out = pg::check(encoder->encode(request));
     return pg::call([&] {
@@ -152,7 +190,8 @@ bytea* encode_row(const given_row& r, bool of_key)
 Datum encode(FunctionCallInfo fcinfo, bool of_key)
 {
     const given_row r = take_apart(fcinfo);
-    bytea* made = pg::entry([&] { return encode_row(r, of_key); });
+    bytea* made = pg::entry(
+        [&] { return encode_row(r, encoding_of(fcinfo->flinfo, r.relid, of_key), of_key); });
     if (!made)
         PG_RETURN_NULL();
     PG_RETURN_BYTEA_P(made);

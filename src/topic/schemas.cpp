@@ -26,10 +26,12 @@ struct session final : registry::listener {
 template <class F>
 static void await(const F& prepare)
 {
-    auto me = std::make_shared<session>();
     std::shared_ptr<const fault> trouble;
-    const bool there =
-        pg::wait_until(me->bell, most_wait, [&] { return prepare(me, trouble) || trouble; });
+    if (prepare(std::shared_ptr<session>(), trouble)) // there, and no bell is made
+        return;
+    auto me = std::make_shared<session>();
+    const bool there = trouble || pg::wait_until(me->bell, most_wait,
+                                                 [&] { return prepare(me, trouble) || trouble; });
     if (trouble)
         throw pg::fault_error(*trouble);
     if (!there)

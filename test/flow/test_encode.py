@@ -140,6 +140,13 @@ def test_paths_keys_and_refusals(edb):
     assert bytes(edb.value("SELECT kafka.encode(ROW('2026-11-21')::txt)")) == b"2026-11-21"
 
 
+def test_what_a_statement_keeps_is_given_up_when_the_table_changes(edb):
+    table(edb, "t", {"a": "int"}, format="json")
+    edb.execute("DO $$ DECLARE r t; b bytea; BEGIN r.a := 1; FOR i IN 1..3 LOOP b := kafka.encode(r);"
+                " ALTER FOREIGN TABLE t OPTIONS (SET format 'msgpack'); END LOOP;"
+                " IF b <> '\\x81a16101' THEN RAISE '%', b; END IF; END $$")
+
+
 def test_influx_lines(edb):
     edb.execute("CREATE FOREIGN TABLE l (measurement text, host text OPTIONS (path 'tag.ho st'), f float8, i int8,"
                 " b boolean, s text, time timestamptz) SERVER s OPTIONS (topic 't', format 'influx')")
