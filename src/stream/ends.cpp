@@ -146,7 +146,8 @@ bool end_watch::ready() const
 ingest::hub* end_watch::hub()
 {
     if (!hub_)
-        if (result<std::unique_ptr<ingest::hub>> made = ingest::hub::make(); made)
+        // Nothing is fetched: one connection does.
+        if (result<std::unique_ptr<ingest::hub>> made = ingest::hub::make(true); made)
             hub_ = std::move(made.value());
     return hub_.get();
 }
