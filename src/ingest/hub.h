@@ -138,7 +138,8 @@ class hub {
     virtual ~hub() = default; // halts; returns within some 100 ms whatever the broker does
 
     // brisk: for a statement that reads and goes, rather than a worker that follows: where the user
-    // did not say otherwise, the broker answers an idle fetch after 5 ms instead of 50.
+    // did not say otherwise, the broker answers an idle fetch after 5 ms instead of 250, and questions
+    // go out on the connection that fetches.
     static result<std::unique_ptr<hub>> make(bool brisk = false) noexcept;
 
     virtual doorbell& bell() noexcept = 0;
