@@ -122,6 +122,9 @@ fault make_fault(rd_kafka_resp_err_t err, const std::string& address, std::strin
         f.message = "Kafka at \"" + address + "\" answered with an error";
         break;
     }
+    if (err == RD_KAFKA_RESP_ERR__BAD_COMPRESSION) // the library does not say which
+        f.hint = "It is damaged, or larger than the server option \"receive_message_max_bytes\" "
+                 "takes once it is decompressed.";
     if (words.find(invalid_size) != words.npos)
         judge_answer(f, address, words);
     return f;

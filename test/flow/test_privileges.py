@@ -3,6 +3,7 @@ operators, secrets in what the library says of itself, SQL in keys and headers. 
 functions is in sql/privileges.sql."""
 
 import json
+import re
 
 from wait import wait_until
 
@@ -137,3 +138,97 @@ def test_records_are_never_sql(db, kafka, topic, produce, new_topic):
     assert db.row("SELECT retried, stored, kept FROM kafka.retry('v', %s)",
                   ["key = convert_to($q$" + nasty + "$q$, 'UTF8')"]) == (1, 0, 1)
     wait_until(lambda: [m.key().decode() for m in kafka.read_all(letters)] == [nasty], 60, "the letter is sent")
+
+
+NASTY = "n\"'); DROP TABLE vault; --"
+
+
+def test_names_are_never_sql(db, kafka, topic, produce):
+    """Of tables, columns, schemas, roles, paths, comments and groups, in every statement that we put together."""
+    def q(name):
+        return '"' + name.replace('"', '""') + '"'
+
+    db.execute("CREATE TABLE vault (n int)")
+    key, value, schema, view = (f"{x} {NASTY}" for x in ("key", "value", "s", "v"))
+    db.execute(f"CREATE SCHEMA {q(schema)}; SET search_path = {q(schema)}, public")
+    path = ("$." + json.dumps("p'$1;--")).replace("'", "''")
+    db.topic_table(q("t" + NASTY), f"{q(key)} int, {q(value)} text OPTIONS (path '{path}'), _tombstone boolean",
+                   kafka, topic=topic)
+    source = q("t" + NASTY)
+    # {how: options}; each shape puts other statements together.
+    shapes = {"plain": {}, "keyed": {"key": q(key), "on_conflict": "update", "delete_when": f"{q(value)} = 'gone'"},
+              "into": {"into": q("target" + NASTY)}}
+    db.execute(f"CREATE TABLE {q('target' + NASTY)} ({q(value)} text, {q(key)} int)")
+    for how, options in shapes.items():
+        db.view(q(how + view), f"SELECT {q(key)}, {q(value)} FROM {source}", group_id=NASTY, **options)
+    db.view(q("sums" + view), f"SELECT {q(key)}, count(*) AS {q('c' + NASTY)}, avg({q(key)}) AS {q('a' + NASTY)},"
+                              f" max({q(value)}) AS {q('m' + NASTY)} FROM {source} GROUP BY 1 HAVING count(*) > 0")
+    db.execute(f"CREATE TABLE {q('log' + NASTY)} ({q(key)} int)")
+    db.execute("SELECT kafka.create_stream(%s, %s::regclass, %s)",
+               [q("stream" + NASTY), source, f"INSERT INTO {q('log' + NASTY)} SELECT {q(key)} FROM {source}"])
+    produce(topic, [{key: n % 3, "p'$1;--": "gone" if n % 3 == 2 else NASTY} for n in range(9)] + ["bad"])
+    counts = {"plain" + view: 9, "keyed" + view: 2, "into" + view: 9, "sums" + view: 3, "log" + NASTY: 9}
+    for name, count in counts.items():
+        db.wait_count(q(name), count)
+    assert db.value(f"SELECT DISTINCT {q('m' + NASTY)} FROM {q('sums' + view)} WHERE {q(key)} = 0") == NASTY
+    for how in (*shapes, "sums"):
+        name = q(how + view)
+        db.execute(f"COMMENT ON MATERIALIZED VIEW {name} IS '{NASTY.replace(chr(39), chr(39) * 2)}'")
+        if how != "into":
+            db.execute(f"REFRESH MATERIALIZED VIEW {name}")
+        if how == "plain":
+            db.execute("SELECT kafka.replace_query(%s::regclass, %s)",
+                       [name, f"SELECT {q(key)}, {q(value)} || '' AS {q(value)} FROM {source}"])
+        db.execute(f"ALTER MATERIALIZED VIEW {name} RENAME TO {q('w' + how + NASTY)}")
+        name = q("w" + how + NASTY)
+        db.execute(f"ALTER MATERIALIZED VIEW {name} RENAME COLUMN {q(key)} TO {q(key + '2')}")
+        assert db.value("SELECT kafka.wait(%s::regclass, '1 minute')", [name])
+        db.execute("SELECT kafka.retry(%s::regclass), kafka.discard(%s::regclass, 'true')", [name, name])
+        assert db.value(f"SELECT count(*) FROM {name}") == counts[how + view]
+        db.execute(f"DROP MATERIALIZED VIEW {name}")
+    db.execute("SELECT kafka.drop_stream(%s)", [q("stream" + NASTY)])
+    assert db.value("SELECT to_regclass('public.vault')") == "vault"
+    assert db.rows("SELECT 1 FROM kafka.registry") == []
+
+
+def test_a_superuser_lends_nobody_rights(db, kafka, topic, produce):
+    """Who refreshes, retries, resumes or alters a view of somebody's runs that one's code as that one."""
+    db.topic_table("clicks", "n int", kafka, topic=topic)
+    with db.role("mallory") as mallory:
+        db.execute(f"CREATE SCHEMA mallory AUTHORIZATION {mallory}; GRANT SELECT ON clicks TO {mallory};"
+                   f" GRANT USAGE ON FOREIGN SERVER {db.server(kafka)} TO {mallory}; SET ROLE {mallory}")
+        # Immutable as it says: the planner runs it wherever it plans.
+        db.execute("""CREATE FUNCTION mallory.spy(act text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+                $$ BEGIN RAISE LOG 'spy % as %', act, current_user; RETURN true; END $$;
+            CREATE FUNCTION mallory.on_row() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM mallory.spy('trigger'); RETURN NEW; END $$;
+            CREATE MATERIALIZED VIEW mallory.v WITH (kafka.continuous) AS
+                SELECT n FROM clicks WHERE mallory.spy('query') AND n / (n - 5) IS NOT NULL;
+            CREATE INDEX ON mallory.v ((n + mallory.spy('index')::int)) WHERE mallory.spy('predicate');
+            CREATE MATERIALIZED VIEW mallory.k WITH (kafka.continuous, kafka.key = 'n',
+                kafka.delete_when = 'NOT mallory.spy(''delete'')') AS SELECT n FROM clicks;
+            CREATE TRIGGER on_row BEFORE INSERT ON mallory.k FOR EACH ROW EXECUTE FUNCTION mallory.on_row();
+            CREATE MATERIALIZED VIEW mallory.s WITH (kafka.continuous) AS
+                SELECT n, count(*) FILTER (WHERE mallory.spy('filter')) AS c, avg(n) AS a FROM clicks GROUP BY n""")
+        db.execute("RESET ROLE")
+        produce(topic, [{"n": n} for n in range(10)])
+        for view in ("v", "k", "s"):  # not by a SELECT, which plans as who asks: that is PostgreSQL's own
+            assert db.value(f"SELECT kafka.wait('mallory.{view}', '1 minute')")
+        before = len(db.cluster.log_text())
+        for view in ("v", "k", "s"):
+            db.execute(f"SELECT kafka.pause('mallory.{view}'), kafka.resume('mallory.{view}')")
+            db.execute(f"REFRESH MATERIALIZED VIEW mallory.{view}")
+            db.execute(f"SELECT kafka.retry('mallory.{view}', 'mallory.spy(''condition'')')")
+            db.execute(f"SELECT kafka.discard('mallory.{view}', 'mallory.spy(''discard'') AND false')")
+            db.execute(f"ALTER MATERIALIZED VIEW mallory.{view} SET (kafka.batch_rows = 10)")
+            db.execute(f"ALTER FOREIGN TABLE clicks OPTIONS ({'ADD' if view == 'v' else 'SET'} batch_rows '100')")
+            assert db.value(f"SELECT kafka.wait('mallory.{view}', '1 minute')")
+        for relation in ("views", "lag", "dead_letters", "positions"):
+            db.rows(f"SELECT * FROM kafka.{relation}")
+        db.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY mallory.k")
+        seen = set(re.findall(r"spy (\w+) as (\w+)", db.cluster.log_text()[before:]))
+        assert {who for _, who in seen} == {mallory}, seen
+        assert {act for act, _ in seen} == {"query", "trigger", "index", "predicate", "delete", "filter",
+                                            "condition", "discard"}, seen
+        for view in ("v", "k", "s"):
+            db.execute(f"DROP MATERIALIZED VIEW mallory.{view}")

@@ -71,7 +71,8 @@ SETTINGS = {
     "num.network.threads": "2",
     "num.io.threads": "2",
     "background.threads": "2",
-    "message.max.bytes": "20000000",
+    "message.max.bytes": "110000000",
+    "socket.request.max.bytes": "120000000",
     # Tests make their topics themselves: one that is missing must be missing.
     "auto.create.topics.enable": "false",
     # Compaction and expiry within seconds, for the topics that ask for them.
