@@ -39,7 +39,7 @@ endif
 pg_regress_installcheck = $(TEST_PYTHON) test/lib/private.py \
 	$(top_builddir)/src/test/regress/pg_regress --inputdir=$(srcdir) --bindir='$(bindir)'
 $(shlib): src/exports.map
-src/decode/protobuf_schema.o: override CPPFLAGS += $(CORE_FLAGS)
+src/decode/protobuf_files.o src/decode/protobuf_schema.o: override CPPFLAGS += $(CORE_FLAGS)
 $(OBJS): build/flags # made anew when server, compiler or flags are others
 build/flags: always
 	@mkdir -p build; echo '$(includedir_server) $(VERSION) $(CXX) $(CXXFLAGS) $(WERROR) $(QUICK) $(PROTOBUF)' > $@.new; \
