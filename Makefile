@@ -39,10 +39,10 @@ endif
 pg_regress_installcheck = $(TEST_PYTHON) test/lib/private.py \
 	$(top_builddir)/src/test/regress/pg_regress --inputdir=$(srcdir) --bindir='$(bindir)'
 $(shlib): src/exports.map
-src/decode/protobuf_files.o src/decode/protobuf_schema.o: override CPPFLAGS += $(CORE_FLAGS)
+$(patsubst %,src/decode/%.o,protobuf_files protobuf_schema codecs): override CPPFLAGS += $(CORE_FLAGS)
 $(OBJS): build/flags # made anew when server, compiler or flags are others
 build/flags: always
-	@mkdir -p build; echo '$(includedir_server) $(VERSION) $(CXX) $(CXXFLAGS) $(WERROR) $(QUICK) $(PROTOBUF)' > $@.new; \
+	@mkdir -p build; echo '$(includedir_server) $(VERSION) $(CXX) $(CXXFLAGS) $(WERROR) $(QUICK) $(CORE_FLAGS)' > $@.new; \
 	 if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
 endif
 

@@ -53,6 +53,7 @@ home kafka 'librdkafka/'
 home 'decode|registry' 'simdjson'
 home registry 'curl/'
 home decode 'google/protobuf/'
+home decode '(zlib|snappy-c|zstd|bzlib|lzma)\.h'
 home ingest 'boost/'
 
 # ------------------------------------------------------------------ the border

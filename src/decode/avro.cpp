@@ -12,7 +12,9 @@
 #include <chrono>
 #include <map>
 #include <new>
+#include <tuple>
 
+#include "decode/avro_container.h"
 #include "decode/avro_reader.h"
 #include "decode/avro_schema.h"
 #include "decode/framing.h"
@@ -29,6 +31,12 @@ enum class avro_framing : std::uint8_t { none, container, registry };
 
 using shared_schema = shared_avro_schema;
 
+bool is_scalar(const avro_type& type)
+{
+    return type.kind != avro_kind::record && type.kind != avro_kind::array &&
+           type.kind != avro_kind::map && type.kind != avro_kind::union_;
+}
+
 class avro_decoder final : public payload_decoder {
   public:
     avro_decoder(const payload_request& request, shared_schema schema, avro_framing framing);
@@ -39,23 +47,34 @@ class avro_decoder final : public payload_decoder {
     bool decode(bytes payload, rows& out, arena& memory, problem& why) override;
 
   private:
-    // Where the fields of a record go: the branch of each, or null; how the reader knows it, or null;
-    // defaults of those it lacks.
-    struct record_plan {
-        std::vector<json_node*> branches;
-        std::vector<const avro_type*> known;
-        std::vector<std::pair<json_node*, std::string_view>> defaults;
+    // Where the fields of a record go, in the order in which they were written.
+    struct step {
+        const avro_type* type;
+        const avro_type* reader; // how the reader knows it, or null
+        json_node* branch;       // null: nobody wants it
+        bool scalar;             // it fills columns by itself, and nothing leads into it
     };
+    struct record_plan {
+        std::vector<step> steps;
+        std::vector<std::pair<json_node*, std::string_view>>
+            defaults; // of fields that were not written
+    };
+    // By type, the reader's type and place among the paths.
+    using plan_key = std::tuple<const avro_type*, const avro_type*, const json_node*>;
 
     bool datum(const avro_type& type, rows& out);
     bool framed(bytes payload, rows& out);
     const avro_schema* written_with(std::string_view& why);
     bool prepare_reader(const std::weak_ptr<registry::listener>& who,
                         std::shared_ptr<const fault>& trouble);
-    bool container(rows& out);
-    bool blocks(const avro_type& type, std::string_view sync, rows& out);
+    bool container(bytes payload, rows& out);
     bool value(const avro_type& type, const avro_type* reader, json_node* node, int depth);
     bool record(const avro_type& type, const avro_type* reader, json_node& node, int depth);
+    void forget_plans()
+    {
+        plans_.clear();
+        last_plan_ = nullptr;
+    }
     const record_plan& plan_of(const avro_type& type, const avro_type* reader, json_node& node);
     bool fill(const json_node& node, const item& value);
     bool fill_json(const json_node& node, std::string_view json);
@@ -70,7 +89,10 @@ class avro_decoder final : public payload_decoder {
     std::vector<type_desc> types_; // by the plan's index
     json_node root_;
     typed_values values_;
-    std::map<std::pair<const avro_type*, const json_node*>, record_plan> plans_;
+    std::map<plan_key, record_plan> plans_;
+    plan_key last_key_{}; // of the plan used last; null: none
+    const record_plan* last_plan_ = nullptr;
+    avro_container container_;
     std::string written_text_; // of the schema in the newest container
     shared_schema written_;
 
@@ -115,7 +137,7 @@ bool avro_decoder::decode(bytes payload, rows& out, arena& memory, problem& why)
     if (payload.size == 0)
         good = fail("The payload is empty.");
     else if (framing_ == avro_framing::container)
-        good = container(out);
+        good = container(payload, out);
     else if (framing_ == avro_framing::registry)
         good = framed(payload, out);
     else
@@ -165,7 +187,7 @@ bool avro_decoder::prepare_reader(const std::weak_ptr<registry::listener>& who,
     if (l.what == subject_schema_)
         return true;
     subject_schema_ = std::move(l.what);
-    plans_.clear(); // they are made for a reader
+    forget_plans(); // they are made for a reader
     schema_.reset();
     if (subject_schema_)
         if (auto parsed = parse_registered_avro(*subject_schema_))
@@ -213,59 +235,31 @@ bool avro_decoder::datum(const avro_type& type, rows& out)
 
 // ------------------------------------------------------------------ containers
 
-bool avro_decoder::container(rows& out)
+bool avro_decoder::container(bytes payload, rows& out)
 {
-    std::string_view magic, sync, key, text;
-    if (!reader_.take(4, magic) || magic != std::string_view("Obj\1", 4))
-        return fail("The payload is not an object container.");
-    std::string_view schema, codec = "null";
-    if (!reader_.items([&](std::int64_t) {
-            if (!reader_.string(key) || !reader_.string(text))
-                return false;
-            if (key == "avro.schema")
-                schema = text;
-            else if (key == "avro.codec")
-                codec = text;
-            return true;
-        }))
-        return false;
-    if (codec != "null")
-        return fail("The container is compressed.");
-    if (!reader_.take(16, sync))
-        return false;
-    if (!written_ || schema != written_text_) {
-        auto parsed = avro_schema::parse(schema);
+    if (!container_.open(payload.view()))
+        return fail(container_.error());
+    if (!written_ || container_.schema() != written_text_) {
+        auto parsed = avro_schema::parse(container_.schema());
         if (!parsed)
             return fail(parsed.error().message + ".");
-        plans_.clear();
+        forget_plans();
         written_ = std::move(parsed.value());
-        written_text_ = schema;
+        written_text_ = container_.schema();
     }
-    return blocks(written_->root(), sync, out);
-}
-
-bool avro_decoder::blocks(const avro_type& type, std::string_view sync, rows& out)
-{
-    while (!reader_.at_end()) {
-        std::int64_t count, size;
-        std::string_view end;
-        if (!reader_.number(count) || !reader_.number(size))
-            return false;
-        if (count < 0 || size < 0 || static_cast<std::uint64_t>(size) > reader_.left())
-            return fail("A block of the container has no valid size.");
-        const std::size_t behind = reader_.position() + static_cast<std::size_t>(size);
-        for (std::int64_t i = 0; i < count; i++) {
-            if (!reader_.spend(1) || !datum(type, out))
-                return false;
-        }
-        if (reader_.position() != behind)
-            return fail("A block of the container is longer or shorter than it says.");
-        if (!reader_.take(16, end))
-            return false;
-        if (end != sync)
-            return fail("A block of the container is not followed by its mark.");
+    reader_.open({});
+    bool good = true;
+    while (good && container_.next()) {
+        reader_.go_on(container_.block());
+        for (std::int64_t i = 0; good && i < container_.count(); i++)
+            good = reader_.spend(1) && datum(written_->root(), out);
+        good = good && (reader_.at_end() ||
+                        fail("A block of the container is longer or shorter than it says."));
     }
-    return true;
+    if (good && !container_.error().empty())
+        good = fail(container_.error());
+    container_.close();
+    return good;
 }
 
 // ------------------------------------------------------------------ values
@@ -284,8 +278,7 @@ bool avro_decoder::value(const avro_type& type, const avro_type* reader, json_no
     }
     reader = reader_.counterpart(type, reader);
     const bool wanted = !node->columns.empty();
-    if (type.kind != avro_kind::record && type.kind != avro_kind::array &&
-        type.kind != avro_kind::map) {
+    if (is_scalar(type)) {
         item it;
         return reader_.scalar(type, it, reader) && (!wanted || fill(*node, it));
     }
@@ -323,9 +316,15 @@ bool avro_decoder::record(const avro_type& type, const avro_type* reader, json_n
     if (!reader_.spend(1))
         return false;
     const record_plan& plan = plan_of(type, reader, node);
-    for (std::size_t i = 0; i < type.fields.size(); i++)
-        if (!value(*type.fields[i].type, plan.known[i], plan.branches[i], depth + 1))
+    for (const step& s : plan.steps) {
+        if (s.scalar) {
+            item it;
+            if (!reader_.scalar(*s.type, it, s.reader) || !fill(*s.branch, it))
+                return false;
+        } else if (!value(*s.type, s.reader, s.branch, depth + 1)) {
             return false;
+        }
+    }
     for (const auto& [branch, json] : plan.defaults)
         if (!fill_json(*branch, json))
             return false;
@@ -335,8 +334,13 @@ bool avro_decoder::record(const avro_type& type, const avro_type* reader, json_n
 const avro_decoder::record_plan& avro_decoder::plan_of(const avro_type& type,
                                                        const avro_type* reader, json_node& node)
 {
-    const auto [found, is_new] = plans_.try_emplace({&type, &node});
+    const plan_key key(&type, reader, &node);
+    if (last_plan_ && key == last_key_)
+        return *last_plan_;
+    const auto [found, is_new] = plans_.try_emplace(key);
     record_plan& plan = found->second;
+    last_key_ = key;
+    last_plan_ = &plan;
     if (!is_new)
         return plan;
     json_node::place last = json_node::at_start;
@@ -346,15 +350,19 @@ const avro_decoder::record_plan& avro_decoder::plan_of(const avro_type& type,
     const bool resolves = reader && reader != &type;
     for (const avro_field& f : type.fields) {
         const avro_field* r = resolves ? reader_field(*reader, f.name) : nullptr;
-        plan.branches.push_back(branch_of(r ? r->name : f.name));
-        plan.known.push_back(r ? r->type : nullptr);
+        step s{f.type, r ? r->type : nullptr, branch_of(r ? r->name : f.name), false};
+        s.scalar =
+            is_scalar(*f.type) && s.branch && !s.branch->columns.empty() && !s.branch->leads_on();
+        if (s.scalar)
+            s.reader = reader_.counterpart(*f.type, s.reader);
+        plan.steps.push_back(s);
     }
     for (std::size_t i = 0; resolves && i < reader->fields.size(); i++) {
         const avro_field& r = reader->fields[i];
         json_node* branch = branch_of(r.name);
         bool written = false;
-        for (json_node* b : plan.branches)
-            written |= b == branch;
+        for (const step& s : plan.steps)
+            written |= s.branch == branch;
         if (branch && !written && !r.default_json.empty() && !branch->columns.empty())
             plan.defaults.emplace_back(branch, r.default_json);
     }

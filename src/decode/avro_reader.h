@@ -21,6 +21,13 @@ class avro_reader {
         // Values may take no bytes at all (nulls, records of them): their number is bounded otherwise.
         budget_ = in.size() + 65536;
     }
+    // Another part of the same payload, on the same budget and what its own bytes add to it.
+    void go_on(std::string_view in)
+    {
+        in_ = in;
+        at_ = 0;
+        budget_ += in.size();
+    }
     bool at_end() const { return at_ == in_.size(); }
     std::size_t position() const { return at_; }
     std::size_t left() const { return in_.size() - at_; }

@@ -2,15 +2,22 @@
 
 import datetime
 import decimal
+import bz2
 import io
 import json
+import lzma
 import os
 import random
+import struct
+import zlib
 
 import avro.datafile
 import avro.io
 import avro.schema
+import psycopg
 import pytest
+import snappy
+import zstandard
 
 from cluster import Cluster
 
@@ -104,7 +111,8 @@ def test_random_schemas(db):
             assert same(found, expected), text
         if isinstance(json.loads(text), dict) and json.loads(text)["type"] == "record":
             out = io.BytesIO()
-            writer = avro.datafile.DataFileWriter(out, avro.io.DatumWriter(), schema)
+            codec = random.choice(["null", "deflate", "bzip2", "snappy", "zstandard"])
+            writer = avro.datafile.DataFileWriter(out, avro.io.DatumWriter(), schema, codec=codec)
             for given, _ in data:
                 writer.append(given)
             writer.flush()
@@ -152,3 +160,80 @@ def test_cut_off_anywhere(db):
     for end in range(len(whole)):
         with pytest.raises(Exception, match="invalid input for format avro"):
             db.execute("SELECT * FROM kafka.decode(NULL::cut, %s)", (whole[:end],))
+
+
+def deflate(data):
+    z = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return z.compress(data) + z.flush()
+
+
+CODECS = {
+    "null": bytes, "deflate": deflate, "bzip2": bz2.compress, "xz": lambda data: lzma.compress(data, preset=0),
+    "snappy": lambda data: snappy.compress(data) + struct.pack(">I", zlib.crc32(data)),
+    # Without the length of what is packed in front, as Java's writers leave it.
+    "zstandard": lambda data: (lambda z: z.compress(data) + z.flush())(zstandard.ZstdCompressor().compressobj())}
+DOC = {"type": "record", "name": "r", "fields": [{"name": "n", "type": "int"}, {"name": "s", "type": "string"}]}
+
+
+def container(schema, codec, *blocks):
+    """blocks: (count, packed)."""
+    def number(n):
+        out = io.BytesIO()
+        avro.io.BinaryEncoder(out).write_long(n)
+        return out.getvalue()
+
+    def string(s):
+        return number(len(s)) + s
+
+    mark = bytes(range(16))
+    head = number(2) + string(b"avro.schema") + string(json.dumps(schema).encode()) + \
+        string(b"avro.codec") + string(codec.encode()) + number(0)
+    return b"Obj\1" + head + mark + b"".join(number(n) + string(packed) + mark for n, packed in blocks)
+
+
+def test_codecs(db):
+    """Blocks of all sizes come out as they went in; what was changed on the way is refused or is another text."""
+    random.seed(SEED)
+    schema = avro.schema.parse(json.dumps(DOC))
+    rows = [{"n": n, "s": random.choice("abc") * random.choice([0, 1, 50, 5000])} for n in range(2000)]
+    blocks = [rows[:1], rows[1:1000], rows[1000:]]
+    expected = [(r["n"], r["s"]) for r in rows]
+    read = "SELECT (doc->>'n')::int, doc->>'s' FROM kafka.decode(NULL::whole, %s)"
+    for codec, pack in CODECS.items():
+        whole = container(DOC, codec, *((len(b), pack(b"".join(encode(schema, r) for r in b))) for b in blocks))
+        assert db.execute(read, (whole,)).fetchall() == expected, codec
+        small = container(DOC, codec, (3, pack(b"".join(encode(schema, r) for r in rows[:3]))))
+        for _ in range(200):
+            at = random.randrange(len(small) - 60, len(small) - 16)
+            broken = bytearray(small)
+            broken[at] ^= 1 << random.randrange(8)
+            try:
+                found = db.execute(read, (bytes(broken),)).fetchall()
+                assert found == expected[:3] or codec not in ("snappy", "xz"), (codec, at)
+            except psycopg.Error as e:
+                assert e.sqlstate in ("22P02", "22021"), e
+        assert "ends" in error(db, container(DOC, codec, (1, pack(encode(schema, rows[0]))[:-1]))) or codec == "snappy"
+    assert "has another checksum" in error(db, container(DOC, "snappy", (1, snappy.compress(b"\0\0") + b"abcd")))
+    assert "a codec that is not known" in error(db, container(DOC, "brotli", (1, b"x")))
+
+
+def error(db, payload):
+    with pytest.raises(psycopg.Error) as e:
+        db.execute("SELECT * FROM kafka.decode(NULL::whole, %s)", (payload,))
+    return e.value.diag.message_detail
+
+
+def test_bombs(db):
+    """Little that unpacks to much: bytes, and rows of next to none."""
+    for codec, pack in CODECS.items():
+        if codec == "null":
+            continue
+        packed = pack(bytes(65 << 20))
+        assert len(packed) < 4 << 20
+        assert "unpack to more than" in error(db, container(DOC, codec, (1, packed))), codec
+    # Neither do two that are within it alone.
+    half = CODECS["zstandard"](bytes(33 << 20))
+    schema = {"type": "fixed", "name": "f", "size": 33 << 20}
+    assert "unpack to more than" in error(db, container(schema, "zstandard", (1, half), (1, half)))
+    five = 5 << 20
+    assert "more rows than" in error(db, container({"type": "boolean"}, "deflate", (five, deflate(bytes(five)))))

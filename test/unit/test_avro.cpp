@@ -192,7 +192,17 @@ TEST(avro_containers)
     table t({from_payload("a", t_int)}, "avro");
     CHECK_EQ(decoding(t).decode(container("null", two + two)), "1|2|1|2");
     CHECK_EQ(decoding(t).decode(container("null", "")), "-");
-    CHECK_EQ(decoding(t).decode(container("deflate", two)), bad("The container is compressed."));
+    // Packed: deflate's stored block, snappy's literal with its checksum.
+    const std::string stored = std::string("\4\16\1\2\0\xfd\xff\2\4", 9);
+    CHECK_EQ(decoding(t).decode(container("deflate", stored + sync + stored + sync)), "1|2|1|2");
+    CHECK_EQ(decoding(t).decode(container("deflate", "\4\14" + stored.substr(2, 6) + sync)),
+             bad("A block of the container ends too early."));
+    CHECK_EQ(decoding(t).decode(container("snappy", "\4\20\2\4\2\4\xab\x04\x80\x6b" + sync)),
+             bad("A block of the container has another checksum."));
+    CHECK_EQ(decoding(t).decode(container("lzo", two)),
+             bad("The container is packed by a codec that is not known."));
+    CHECK_EQ(decoding(t).decode(container("null", "\2" + two.substr(1))),
+             bad("A block of the container is longer or shorter than it says."));
     CHECK_EQ(decoding(t).decode(container("null", "\4\4\2\4x123456789abcdef")),
              bad("A block of the container is not followed by its mark."));
     CHECK_EQ(decoding(t).decode("junk"), bad("The payload is not an object container."));
