@@ -73,6 +73,8 @@ struct format_option {
     std::string_view name;
     std::string_view values; // "s, ms, us, ns"; empty: any text
     std::string_view help;
+    // <name>_file: a file of the server's host, whose content is the value of <name> (in base64).
+    bool names_file = false;
 };
 // The options as one format sees them: for the key's, key_<name> goes before <name>.
 struct given_options {

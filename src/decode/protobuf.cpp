@@ -14,6 +14,8 @@ const format_option options[] = {
     {"protobuf_descriptor_set", "",
      "the types of the payloads, as protoc --descriptor_set_out --include_imports writes them, in "
      "base64; payloads are then not framed"},
+    {"protobuf_descriptor_set_file", "", "the same in a file of the server's host, not in base64",
+     true},
     {"protobuf_message", "", "which type the payloads have, by its full name"},
     schema_id_option,
 };
@@ -38,12 +40,19 @@ result<done> check(const given_options& given)
         return refuse_option("format \"protobuf\" is not part of this build",
                              "Install Protobuf's library with its headers (Debian: "
                              "libprotoc-dev) and build the extension again.");
-    if (!given.find("protobuf_descriptor_set"))
+    const bool set_given = given.find("protobuf_descriptor_set");
+    const bool file_given = given.find("protobuf_descriptor_set_file");
+    if (set_given && file_given)
+        return refuse_option("options \"protobuf_descriptor_set\" and "
+                             "\"protobuf_descriptor_set_file\" exclude each other");
+    if (!set_given && !file_given)
         return done{};
     const std::string* name = given.find("protobuf_message");
     if (!name)
         return refuse_option("option \"protobuf_descriptor_set\" needs protobuf_message",
                              "Name the type of the payloads: 'package.Message'.");
+    if (file_given)
+        return done{}; // it is read when records are
     auto set = read_set(given);
     if (!set)
         return std::move(set.error());

@@ -9,10 +9,14 @@ extern "C" {
 #include "parser/parsetree.h"
 }
 
+#include <cstring>
+
+#include "decode/utf8.h"
 #include "pg/guard.h"
 #include "pg/hubs.h"
 #include "registry/client.h"
 #include "topic/columns.h"
+#include "topic/options.h"
 
 namespace ke::topic {
 
@@ -108,6 +112,25 @@ std::shared_ptr<registry::client> registry_of(Oid relid, Oid user, const decode:
     return registry::client::of(where);
 }
 
+// Options of formats that name files become what the files hold.
+void read_files(topic_columns& t)
+{
+    constexpr std::size_t most = 16 << 20;
+    for (auto& [name, value] : t.options) {
+        bool names_file = false;
+        for (const std::string* format : {&t.format, &t.key_format})
+            if (const decode::format_row* f = decode::find_format(*format))
+                if (const auto* o = decode::find_format_option(*f, name, format == &t.key_format))
+                    names_file |= o->names_file;
+        if (!names_file)
+            continue;
+        const std::string content = read_option_file(name, value, most);
+        name.resize(name.size() - std::strlen("_file"));
+        value.clear();
+        decode::append_base64(value, content);
+    }
+}
+
 } // namespace
 
 decode_columns make_decode_columns(Oid relid, Oid user, const Bitmapset* attributes,
@@ -115,6 +138,7 @@ decode_columns make_decode_columns(Oid relid, Oid user, const Bitmapset* attribu
 {
     topic_columns t = read_columns(relid);
     check_columns(t); // an option may have changed since the columns were declared
+    read_files(t);
     if (GetDatabaseEncoding() != PG_UTF8)
         to_utf8(t);
     auto plan = std::make_shared<decode::row_plan>();

@@ -1,6 +1,10 @@
 #include "topic/options.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
 
 #include "decode/decoder.h"
 #include "pg/errors.h"
@@ -250,6 +254,28 @@ bool is_format_option(std::string_view name)
             if (o.name == name || (name.starts_with("key_") && name.substr(4) == o.name))
                 return true;
     return false;
+}
+
+std::string read_option_file(const std::string& option, const std::string& path, std::size_t most)
+{
+    auto fail = [&](const std::string& why) {
+        throw pg::fault_error({.kind = fault_kind::refused_option,
+                               .message = "could not read the file of option \"" + option + "\"",
+                               .detail = why + "."});
+    };
+    std::unique_ptr<FILE, int (*)(FILE*)> f(fopen(path.c_str(), "re"), fclose);
+    if (!f)
+        fail(strerror(errno));
+    std::string text;
+    char part[8192];
+    while (const std::size_t n = fread(part, 1, sizeof part, f.get())) {
+        text.append(part, n);
+        if (text.size() > most)
+            fail("It has more than " + std::to_string(most) + " bytes");
+    }
+    if (ferror(f.get()))
+        fail(strerror(errno));
+    return text;
 }
 
 std::string_view secret_in_file(std::string_view name)

@@ -43,6 +43,10 @@ bool is_format_option(std::string_view name);
 // server's host, by its option's name; else empty.
 std::string_view secret_in_file(std::string_view name);
 
+// The file that such an option names, or one of a format's. Who may name it was judged by the DDL. Throws
+// fault_error, also where it has more than most bytes.
+std::string read_option_file(const std::string& option, const std::string& path, std::size_t most);
+
 // All options of one object, as they would stand after the DDL. Throws fault_error.
 void check_options(place, const option_list&, bool superuser);
 

@@ -68,21 +68,7 @@ List* mapping_options(Oid user, Oid server)
 // A secret from a file that a superuser named; without its last line end.
 std::string read_secret(const std::string& option, const std::string& path)
 {
-    constexpr std::size_t most = 65536;
-    auto fail = [&](const char* why) {
-        throw pg::fault_error({.kind = fault_kind::refused_option,
-                               .message = "could not read the file of option \"" + option + "\"",
-                               .detail = std::string(why) + "."});
-    };
-    std::unique_ptr<FILE, int (*)(FILE*)> f(fopen(path.c_str(), "re"), fclose);
-    if (!f)
-        fail(strerror(errno));
-    std::string secret(most + 1, '\0');
-    secret.resize(fread(secret.data(), 1, secret.size(), f.get()));
-    if (ferror(f.get()))
-        fail(strerror(errno));
-    if (secret.size() > most)
-        fail("It is longer than a secret can be");
+    std::string secret = read_option_file(option, path, 65536);
     while (!secret.empty() && (secret.back() == '\n' || secret.back() == '\r'))
         secret.pop_back();
     return secret;

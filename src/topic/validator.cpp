@@ -5,10 +5,13 @@
 extern "C" {
 #include "access/reloptions.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_foreign_table.h"
 #include "catalog/pg_user_mapping.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 }
 
@@ -197,15 +200,37 @@ void check_connection_option(place where, const option_list& all, const std::str
 
 // ------------------------------------------------------------------ formats and whole objects
 
+// A file of the server's host, as file_fdw's: judged when it is named, not when it is read.
+void check_format_file(const std::string& name, const std::string& value, bool superuser)
+{
+    const bool may = superuser || pg::call([] {
+                         return has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
+                     });
+    if (!may)
+        refuse(fault_kind::not_permitted,
+               "only superusers and members of pg_read_server_files may set option " +
+                   quoted(name) + ", or change other options beside it",
+               "It reads a file of the server's host.",
+               "Use option " + quoted(name.substr(0, name.size() - 5)) + ".");
+    if (!value.starts_with('/'))
+        refuse_value(name, value, "Give an absolute path.");
+}
+
 // An option of a format belongs to a format that the table uses.
-void check_format_option(const option_list& all, const std::string& name)
+void check_format_option(const option_list& all, const std::string& name, const std::string& given,
+                         bool superuser)
 {
     const std::string* format = find_option(all, "format");
     const std::string* key_format = find_option(all, "key_format");
     const decode::format_row* value = decode::find_format(format ? *format : "json");
     const decode::format_row* key = key_format ? decode::find_format(*key_format) : nullptr;
-    if ((value && decode::find_format_option(*value, name, false)) ||
-        (key && decode::find_format_option(*key, name, true)))
+    const decode::format_option* option =
+        value ? decode::find_format_option(*value, name, false) : nullptr;
+    if (!option && key)
+        option = decode::find_format_option(*key, name, true);
+    if (option && option->names_file)
+        check_format_file(name, given, superuser);
+    if (option)
         return;
     refuse(fault_kind::unknown_option,
            "option " + quoted(name) + " does not belong to format " +
@@ -308,7 +333,7 @@ void check_options(place where, const option_list& all, bool superuser)
         } else if (where == place::server || where == place::user_mapping)
             check_connection_option(where, all, name, value, superuser);
         else if (where == place::table && is_format_option(name))
-            check_format_option(all, name);
+            check_format_option(all, name, value, superuser);
         else {
             refuse_property_here(where, name);
             refuse_unknown(where, name);

@@ -8,6 +8,7 @@ import math
 import os
 import random
 import struct
+import tempfile
 
 import pytest
 from google.protobuf import (any_pb2, descriptor_pb2, descriptor_pool, duration_pb2, json_format, message_factory,
@@ -319,6 +320,51 @@ def test_options(db):
     with pytest.raises(db_error) as e:
         db.execute("SELECT * FROM kafka.decode(NULL::no, '')")
     assert "needs a schema registry" in str(e.value)
+
+
+def test_descriptor_set_in_a_file(db):
+    """Who may name it; and that each statement takes it as it is."""
+    def write(file, number):
+        made = descriptor_pb2.FileDescriptorProto(name="p.proto", package="p", message_type=[
+            descriptor_pb2.DescriptorProto(name="M", field=[
+                F(name="a", number=number, type=F.TYPE_INT32, label=F.LABEL_OPTIONAL)])])
+        file.seek(0)
+        file.write(descriptor_pb2.FileDescriptorSet(file=[made]).SerializeToString())
+        file.flush()
+
+    def refused(statement):
+        with pytest.raises(db_error) as e:
+            db.execute(statement)
+        return e.value
+
+    with tempfile.NamedTemporaryFile() as file:
+        os.chmod(file.name, 0o644)
+        write(file, 1)
+        create = ("CREATE FOREIGN TABLE filed (a int) SERVER s OPTIONS (topic 't', format 'protobuf', "
+                  f"protobuf_message 'p.M', protobuf_descriptor_set_file '{file.name}')")
+        db.execute("CREATE ROLE reader; GRANT USAGE ON FOREIGN SERVER s TO reader; GRANT CREATE ON SCHEMA public TO "
+                   "reader; GRANT USAGE ON SCHEMA kafka TO reader; SET ROLE reader")
+        assert refused(create).sqlstate == "42501"
+        db.execute("RESET ROLE; GRANT pg_read_server_files TO reader; SET ROLE reader")
+        db.execute(create)
+        decode = "SELECT a FROM kafka.decode(NULL::filed, %s)"
+        assert db.execute(decode, (b"\x08\x07",)).fetchone() == (7,)
+        assert db.execute("SELECT kafka.encode(ROW(7)::filed)").fetchone() == (b"\x08\x07",)
+        write(file, 2)
+        assert db.execute(decode, (b"\x10\x08",)).fetchone() == (8,)
+        db.execute("RESET ROLE; REVOKE pg_read_server_files FROM reader; SET ROLE reader")
+        # The table is read on; but nobody else says anything about what stands beside the file.
+        assert db.execute(decode, (b"\x10\x08",)).fetchone() == (8,)
+        assert refused("ALTER FOREIGN TABLE filed OPTIONS (SET protobuf_message 'p.N')").sqlstate == "42501"
+        db.execute("RESET ROLE")
+        for option, says in (("SET protobuf_descriptor_set_file 'x'", "absolute path"),
+                             ("ADD protobuf_descriptor_set 'AA=='", "exclude each other"),
+                             ("DROP protobuf_message", "needs protobuf_message")):
+            assert says in str(refused(f"ALTER FOREIGN TABLE filed OPTIONS ({option})"))
+        file.truncate(1)
+        assert "not a Protobuf schema" in str(refused("SELECT kafka.encode(ROW(7)::filed)"))
+    gone = refused("SELECT kafka.encode(ROW(7)::filed)")
+    assert gone.sqlstate == "HV024" and gone.diag.message_detail == "No such file or directory."
 
 
 def test_registry(db):
