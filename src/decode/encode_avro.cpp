@@ -43,6 +43,7 @@ class avro_writer {
 
   private:
     bool branch(const avro_type& type, const value& v, int depth);
+    bool take_back(std::size_t start, std::uint64_t writes_before);
     bool record(const avro_type& type, const value& v, int depth);
     bool items(const avro_type& type, const value& v, int depth);
     bool plain(const avro_type& type, const value& v);
@@ -53,10 +54,17 @@ class avro_writer {
     bool refuse(const avro_type& type, const value& v);
 
     arena& memory_;
+    // A union's branches are tried one after the other, those of unions inside them as well: without a bound
+    // a power of two times.
+    int trying_ = 0;                         // branches that we are in
+    std::uint64_t writes_ = 0, in_vain_ = 0; // calls of write(), and those that were taken back
+    bool gave_up_ = false;
 };
 
 bool avro_writer::refuse(const avro_type& type, const value& v)
 {
+    if (trying_ > 0 || gave_up_)
+        return false; // nobody will read it
     static constexpr const char* kinds[] = {"null",   "boolean", "int",    "long",   "float",
                                             "double", "bytes",   "string", "record", "enum",
                                             "array",  "map",     "union",  "fixed"};
@@ -71,6 +79,7 @@ bool avro_writer::write(const avro_type& type, const value& v, int depth)
 {
     constexpr int most_depth = 500;
     value tree;
+    writes_++;
     if (depth > most_depth || (v.what == kind::json && type.kind != avro_kind::string &&
                                !parse_json(v.s, memory_, tree))) {
         why = "the value is nested too deep";
@@ -126,17 +135,35 @@ bool is_of(const avro_type& type, const value& v)
 bool avro_writer::branch(const avro_type& type, const value& v, int depth)
 {
     const std::size_t start = out.size();
+    const std::uint64_t writes_before = writes_;
     for (const bool own : {true, false})
         for (std::size_t i = 0; i < type.branches.size(); i++) {
             const avro_type& b = *type.branches[i];
             if ((v.what == kind::null) != (b.kind == avro_kind::null) || is_of(b, v) != own)
                 continue;
             number(static_cast<std::int64_t>(i));
-            if (write(b, v, depth + 1))
+            trying_++;
+            const bool good = write(b, v, depth + 1);
+            trying_--;
+            if (good)
                 return true;
-            out.resize(start);
+            if (!take_back(start, writes_before))
+                return false;
         }
     return refuse(type, v);
+}
+
+// What a branch wrote that did not take the value. False: that was enough.
+bool avro_writer::take_back(std::size_t start, std::uint64_t writes_before)
+{
+    constexpr std::uint64_t most_in_vain = 1000000, most_times = 64;
+    out.resize(start);
+    in_vain_ += writes_ - writes_before;
+    writes_ = writes_before;
+    gave_up_ = gave_up_ || in_vain_ > most_in_vain + most_times * writes_;
+    if (gave_up_)
+        why = "there are too many ways to try how the value fits the schema's unions";
+    return !gave_up_;
 }
 
 // A field that no column is: null where it may be, else its default.
@@ -151,10 +178,12 @@ bool avro_writer::record(const avro_type& type, const value& v, int depth)
         if (!found && !f.default_json.empty()) {
             if (!parse_json(f.default_json, memory_, otherwise))
                 return refuse(*f.type, otherwise);
+            writes_ += f.default_json.size() / 16;
             found = &otherwise;
         }
         if (!write(*f.type, found ? *found : none, depth + 1)) {
-            why = "field " + f.name + ": " + why;
+            if (trying_ == 0)
+                why = "field " + f.name + ": " + why;
             return false;
         }
     }

@@ -214,6 +214,26 @@ def test_avro_takes_the_values_own_branch(edb):
         assert payload[0] == 2 * wanted, (branches, given)
 
 
+def test_avro_gives_up_on_unions_within_unions(edb):
+    """A schema by which a value that fits nowhere would be tried some 2 to the 24th times; and one where each
+    element of a large array is tried twice."""
+    again = {"name": "x", "type": ["null", "a", "b"]}
+    table(edb, "deep", {"doc": "jsonb OPTIONS (path '$')"}, format="avro", avro_schema=json.dumps(
+        {"type": "record", "name": "a", "fields": [{"name": "x", "type": ["null", "a", {
+            "type": "record", "name": "b", "fields": [again]}]}]}))
+    doc = "text"
+    for _ in range(24):
+        doc = {"x": doc}
+    with pytest.raises(Exception, match="too many ways"):
+        edb.execute("SELECT kafka.encode(ROW(%s::jsonb)::deep)", [json.dumps(doc)])
+    table(edb, "wide", {"doc": "jsonb OPTIONS (path '$')"}, format="avro", avro_schema=json.dumps(
+        {"type": "array", "items": [{"type": "record", "name": "a", "fields": [{"name": "x", "type": "int"}]},
+                                    {"type": "record", "name": "b", "fields": [{"name": "x", "type": "string"}]}]}))
+    doc = [{"x": "s"}] * 20000
+    assert edb.value("SELECT doc FROM kafka.decode(NULL::wide, (SELECT kafka.encode(ROW(%s::jsonb)::wide)))",
+                     [json.dumps(doc)]) == doc
+
+
 @pytest.mark.parametrize("type", ["float", "double"])
 def test_what_is_no_number_is_refused(edb, type):
     """In Avro and in Protobuf."""
