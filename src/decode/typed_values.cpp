@@ -96,6 +96,31 @@ bool to_microseconds(std::int64_t n, time_unit unit, std::int64_t& us)
     return false;
 }
 
+namespace {
+
+// Digits, times ten to the minus scale.
+void append_scaled(std::string& out, std::string_view digits, bool negative, std::int64_t scale)
+{
+    const auto behind = static_cast<std::size_t>(scale > 0 ? scale : 0);
+    if (negative)
+        out += '-';
+    if (digits.size() > behind) {
+        out.append(digits.substr(0, digits.size() - behind));
+        if (scale < 0 && digits != "0")
+            out.append(static_cast<std::size_t>(-scale), '0');
+        if (behind == 0)
+            return;
+        out += '.';
+        out.append(digits.substr(digits.size() - behind));
+        return;
+    }
+    out += "0.";
+    out.append(behind - digits.size(), '0');
+    out.append(digits);
+}
+
+} // namespace
+
 bool append_magnitude(std::string& out, std::string_view big_endian, bool negative,
                       std::int64_t scale)
 {
@@ -106,6 +131,15 @@ bool append_magnitude(std::string& out, std::string_view big_endian, bool negati
         big_endian.remove_prefix(1);
     if (big_endian.size() > most_bytes || scale > 16383 || scale < -100000)
         return false;
+    if (big_endian.size() <= sizeof(std::uint64_t)) {
+        std::uint64_t n = 0;
+        for (char c : big_endian)
+            n = n << 8 | static_cast<unsigned char>(c);
+        char text[20];
+        const char* end = std::to_chars(text, text + sizeof text, n).ptr;
+        append_scaled(out, {text, static_cast<std::size_t>(end - text)}, negative, scale);
+        return true;
+    }
     // In groups of nine digits, least significant first.
     constexpr std::uint32_t base = 1000000000;
     std::vector<std::uint32_t> groups;
@@ -124,18 +158,7 @@ bool append_magnitude(std::string& out, std::string_view big_endian, bool negati
     for (std::size_t i = groups.size(); i-- > 0;)
         digits.append(text, static_cast<std::size_t>(std::snprintf(
                                 text, sizeof text, digits.empty() ? "%u" : "%09u", groups[i])));
-    if (digits.empty())
-        digits = "0";
-    if (scale < 0 && digits != "0")
-        digits.append(static_cast<std::size_t>(-scale), '0');
-    if (scale > 0) {
-        const auto behind = static_cast<std::size_t>(scale);
-        if (digits.size() <= behind)
-            digits.insert(0, behind + 1 - digits.size(), '0');
-        digits.insert(digits.size() - behind, ".");
-    }
-    out += negative ? "-" : "";
-    out += digits;
+    append_scaled(out, digits, negative, scale);
     return true;
 }
 
@@ -144,6 +167,16 @@ bool append_decimal(std::string& out, std::string_view big_endian, std::int32_t 
     const bool negative = !big_endian.empty() && (big_endian.front() & 0x80) != 0;
     if (!negative)
         return append_magnitude(out, big_endian, false, scale);
+    char short_one[sizeof(std::uint64_t)];
+    if (big_endian.size() <= sizeof short_one) {
+        std::uint64_t n = ~std::uint64_t{0};
+        for (char c : big_endian)
+            n = n << 8 | static_cast<unsigned char>(c);
+        n = ~n + 1;
+        for (std::size_t i = sizeof short_one; i-- > 0; n >>= 8)
+            short_one[i] = static_cast<char>(n);
+        return append_magnitude(out, {short_one, sizeof short_one}, true, scale);
+    }
     std::string magnitude(big_endian);
     for (char& c : magnitude)
         c = static_cast<char>(~c);
@@ -246,6 +279,10 @@ outcome typed_values::make(const item& v, const type_desc& type, cell& out)
             return refuse_utf8();
         return text_to_cell(v.s, type, convert(), out);
     case kind::word:
+        return text_to_cell(v.s, type, convert(), out);
+    case kind::number:
+        if (type.type != cell_type::numeric)
+            break;
         return text_to_cell(v.s, type, convert(), out);
     case kind::bytes:
         return make_bytes(v.s, type, out);

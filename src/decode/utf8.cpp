@@ -11,9 +11,31 @@
 
 namespace ke::decode {
 
+namespace {
+
+// Most texts are, and short: then nothing more need be asked.
+bool is_ascii(std::string_view text)
+{
+    constexpr std::uint64_t high = 0x8080808080808080;
+    std::uint64_t all = 0, eight;
+    const char* at = text.data();
+    std::size_t left = text.size();
+    for (; left >= sizeof eight; at += sizeof eight, left -= sizeof eight) {
+        std::memcpy(&eight, at, sizeof eight);
+        all |= eight;
+    }
+    for (; left > 0; at++, left--)
+        all |= static_cast<unsigned char>(*at);
+    return (all & high) == 0;
+}
+
+} // namespace
+
 bool is_utf8(std::string_view text)
 {
-    return text.empty() || simdjson::validate_utf8(text.data(), text.size());
+    constexpr std::size_t short_one = 64;
+    return (text.size() <= short_one && is_ascii(text)) ||
+           simdjson::validate_utf8(text.data(), text.size());
 }
 
 bool is_text(std::string_view bytes)

@@ -41,6 +41,12 @@ const std::vector<std::pair<const char*, cell_type>> bench_columns = {
     {"amount", cell_type::numeric}, {"note", cell_type::text},
 };
 
+// The same with the name that influx has for the time.
+const std::vector<std::pair<const char*, cell_type>> influx_columns = {
+    {"id", cell_type::int8},        {"name", cell_type::text}, {"time", cell_type::timestamptz},
+    {"amount", cell_type::numeric}, {"note", cell_type::text},
+};
+
 std::string time_of(int n)
 {
     return print("2026-03-%02dT10:%02d:%02dZ", n % 28 + 1, n % 60, n * 7 % 60);
@@ -115,6 +121,36 @@ constexpr const char* avro_schema = R"({"type": "record", "name": "r", "fields":
   {"name": "amount", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
   {"name": "note", "type": "string"}]})";
 
+// bench.R { int64 id = 1; string name = 2; google.protobuf.Timestamp at = 3; string amount = 4; string note = 5; }
+constexpr const char* protobuf_set =
+    "Cp4BCgdyLnByb3RvEgViZW5jaBofZ29vZ2xlL3Byb3RvYnVmL3RpbWVzdGFtcC5wcm90byJjCgFSEgoKAmlkGAEg"
+    "ASgDEgwKBG5hbWUYAiABKAkSJgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmFtb3Vu"
+    "dBgEIAEoCRIMCgRub3RlGAUgASgJYgZwcm90bzM=";
+
+std::string protobuf_message(int n)
+{
+    std::string out;
+    auto number = [](std::string& to, std::uint64_t value) {
+        for (; value > 127; value >>= 7)
+            to.push_back(static_cast<char>(value | 128));
+        to.push_back(static_cast<char>(value));
+    };
+    auto bytes = [&](int field, const std::string& s) {
+        out.push_back(static_cast<char>(field << 3 | 2));
+        number(out, s.size());
+        out += s;
+    };
+    out.push_back(1 << 3);
+    number(out, static_cast<std::uint64_t>(500000 + n));
+    bytes(2, print("customer %d", n));
+    std::string at(1, 1 << 3);
+    number(at, 1772359200 + static_cast<std::uint64_t>(n));
+    bytes(3, at);
+    bytes(4, print("%d.%02d", n * 7, n % 100));
+    bytes(5, print("%020d", n));
+    return out;
+}
+
 std::vector<micro_case> all_cases()
 {
     std::vector<micro_case> all = {
@@ -138,6 +174,16 @@ std::vector<micro_case> all_cases()
              return packed({'\xa5', '\x60', '\x1a', '\xfb'}, n);
          }},
         {"avro", "avro", bench_columns, avro_datum, {{"avro_schema", avro_schema}}},
+        {"protobuf",
+         "protobuf",
+         bench_columns,
+         protobuf_message,
+         {{"protobuf_descriptor_set", protobuf_set}, {"protobuf_message", "bench.R"}}},
+        {"influx", "influx", influx_columns,
+         [](int n) {
+             return print("r id=%di,name=\"customer %d\",amount=%d.%02d,note=\"%020d\" %d000000000",
+                          500000 + n, n, n * 7, n % 100, n, 1772359200 + n);
+         }},
         {"debezium",
          "debezium",
          bench_columns,
