@@ -1,4 +1,4 @@
--- csv and tsv through kafka.decode: COPY's lines and options (test/flow/test_copy.py asks COPY itself).
+-- csv and tsv through kafka.decode and kafka.encode: COPY's lines and options (test/flow/test_copy.py asks COPY itself).
 \set VERBOSITY default
 SET client_min_messages = warning;
 CREATE SCHEMA format_csv;
@@ -25,6 +25,14 @@ SELECT * FROM kafka.decode(NULL::h, E'a;c\nx;y', '7');
 
 CREATE FOREIGN TABLE t (a text, b int) SERVER s OPTIONS (topic 't', format 'tsv');
 SELECT a, b FROM kafka.decode(NULL::t, convert_to(E'x\\ty\\\\z\t1\n\\N\t\\N\n\\.\n', 'UTF8'));
+
+-- the way back: what is written is read as the same row
+SELECT convert_from(kafka.encode(c), 'UTF8') AS payload,
+    (SELECT again::text = c::text FROM kafka.decode(NULL::c, kafka.encode(c)) again) AS same
+FROM kafka.decode(NULL::c, E'1,"a, ""b""\nx",2026-11-21\n2,,\n') c;
+SELECT convert_from(kafka.encode(t), 'UTF8') AS payload,
+    (SELECT again::text = t::text FROM kafka.decode(NULL::t, kafka.encode(t)) again) AS same
+FROM kafka.decode(NULL::t, convert_to(E'x\\ty\\\\z\t1\n\\N\t\\N\n', 'UTF8')) t;
 
 -- options are checked by the DDL
 CREATE FOREIGN TABLE x (a int) SERVER s OPTIONS (topic 't', format 'csv', delimiter 'ab');

@@ -52,11 +52,7 @@ SELECT * FROM kafka.decode(NULL::orders, '{"op": "c", "after": {"amount": "*"}}'
 SELECT * FROM kafka.decode(NULL::orders, '{"op": "c", "after": {"amount": "O5rKAA=="}}');
 SELECT * FROM kafka.decode(NULL::orders, '{"op": ');
 
-CREATE FOREIGN TABLE framed (a int, b text) SERVER s OPTIONS (topic 't', format 'json_schema');
-SELECT * FROM kafka.decode(NULL::framed, '\x0000000007'::bytea || '{"a": 1, "b": "x"}');
-SELECT * FROM kafka.decode(NULL::framed, '{"a": 2}', NULL,
-    '[{"name": "__value_schema_id", "value": "AYl5F2IjNkGGlnQpm5CogQI=", "base64": true}]');
-SELECT * FROM kafka.decode(NULL::framed, '{"a": 2}');
+SELECT kafka.encode(o) FROM kafka.decode(NULL::orders, '{"op": "c", "after": {}}') o;
 
 CREATE FOREIGN TABLE x (a int) SERVER s OPTIONS (topic 't', format 'debezium', decimals 'double');
 CREATE FOREIGN TABLE x (a int OPTIONS (path '$.after.a')) SERVER s
