@@ -8,6 +8,7 @@ import avro.io
 import avro.schema
 import pytest
 
+from apicurio import Apicurio, Unavailable
 from conftest import wait_until
 from registry import Registry, make_certificates
 
@@ -229,3 +230,75 @@ def test_changes_in_avro(db, kafka, topic, produce, registry):
          b"\0\xff", "c", 24023128),
         (1004, "2017-09-15", "infinity", "2017-09-15 07:07:00.123456+00", None, "101", {"a": 1}, b"\0\xff", "d",
          24023128), (None,) * 10]
+
+
+def test_a_real_registry(db, kafka, new_topic, produce):
+    """Apicurio's: what its own writers would register, with references, read, stored and written."""
+    try:
+        registry = Apicurio()
+        with registry:
+            avro_of_apicurio(db, kafka, new_topic(), produce, registry)
+            protobuf_of_apicurio(db, kafka, new_topic(), produce, registry)
+            json_of_apicurio(db, kafka, new_topic(), produce, registry)
+    except Unavailable as e:
+        pytest.skip(f"Apicurio's registry is not to be had: {e}")
+
+
+def at(registry):
+    return {"server_options": {"schema_registry_url": registry.url, "schema_registry_timeout": "1s"}}
+
+
+def avro_of_apicurio(db, kafka, topic, produce, registry):
+    def line(type, *more):
+        return {"type": "record", "name": "Line", "namespace": "shop", "fields": [
+            {"name": "id", "type": type}, {"name": "price", "type": "shop.Money"}, *more]}
+
+    registry.register("money", {"type": "record", "name": "Money", "namespace": "shop", "fields": [
+        {"name": "cents", "type": "long"}]})
+    needs = [("shop.Money", "money", 1)]
+    first = registry.register(f"{topic}-value", line("int"), references=needs)
+    second = registry.register(f"{topic}-value", line("long", {"name": "n", "type": "int", "default": 5}),
+                               references=needs)
+    assert first != second
+    db.topic_table("lines", "id bigint, price bigint OPTIONS (path '$.price.cents'), n int", kafka, topic,
+                   format="avro", schema_subject=f"{topic}-value", **at(registry))
+    produce(topic, [Registry.frame(first, b"\x02\x0e"), Registry.frame(second, b"\x04\x10\x0c"),
+                    Registry.frame(987654, b"\x02")])
+    db.view("line_view", "SELECT * FROM lines")
+    db.wait("line_view")
+    assert db.rows("SELECT * FROM line_view ORDER BY id") == [(1, 7, 5), (2, 8, 6)]
+    assert "987654" in db.value("SELECT detail FROM kafka.dead_letters WHERE view = 'line_view'::regclass")
+    assert db.value("SELECT kafka.encode(ROW(2, 8, 6)::lines)") == Registry.frame(second, b"\x04\x10\x0c")
+
+
+def protobuf_of_apicurio(db, kafka, topic, produce, registry):
+    registry.register("coins", 'syntax = "proto3"; package c; message Money { int64 cents = 1; }', type="PROTOBUF")
+    number = registry.register(f"{topic}-value", """
+        syntax = "proto3";
+        package shop;
+        import "coins.proto";
+        import "google/protobuf/timestamp.proto";
+        message First { int32 id = 1; }
+        message Second { message Deep { int32 id = 1; c.Money price = 2; google.protobuf.Timestamp at = 3; } }
+        """, type="PROTOBUF", references=[("coins.proto", "coins", 1)])
+    db.topic_table("coins", "id int, price bigint OPTIONS (path '$.price.cents'), at timestamptz", kafka, topic,
+                   format="protobuf", **at(registry))
+    produce(topic, [Registry.frame(number, b"\x08\x07", b"\0"),
+                    Registry.frame(number, b"\x08\x08\x12\x02\x08\x63\x1a\x00", b"\x04\x02\0")])
+    assert db.rows("SELECT id, price, extract(epoch FROM at)::int FROM coins ORDER BY id") == [
+        (7, None, None), (8, 99, 0)]
+    db.execute("ALTER FOREIGN TABLE coins OPTIONS (ADD protobuf_message 'shop.Second.Deep')")
+    made = db.value("SELECT kafka.encode(ROW(8, 99, 'epoch')::coins)")
+    assert made.startswith(Registry.frame(number, b"", b"\x04\x02\0")), made
+    assert db.rows("SELECT id, price FROM kafka.decode(NULL::coins, %s)", [made]) == [(8, 99)]
+
+
+def json_of_apicurio(db, kafka, topic, produce, registry):
+    registry.register("inner", {"type": "object", "properties": {"id": {"type": "integer"}}}, type="JSON")
+    number = registry.register(f"{topic}-value", {"type": "object", "properties": {"a": {"$ref": "inner.json"}}},
+                               type="JSON", references=[("inner.json", "inner", 1)])
+    db.topic_table("documents", "a jsonb, _error text", kafka, topic, format="json_schema", **at(registry))
+    produce(topic, [Registry.frame(number, b'{"a": {"id": 1}}'), Registry.frame(987654, b'{"a": 1}')])
+    (a, none), (_, why) = db.rows("SELECT a, _error FROM documents ORDER BY _error NULLS FIRST")
+    assert (a, none) == ({"id": 1}, None) and "987654" in why
+    assert db.value("SELECT kafka.encode(ROW('{\"id\": 1}', NULL)::documents)").startswith(Registry.frame(number, b"{"))
