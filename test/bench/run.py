@@ -1,6 +1,7 @@
-"""Figures on a real Kafka: make bench, or run.py [load] [backlog] [shapes] [merge] [scans] [latency] [peers].
+"""Figures on a real Kafka: make bench, or run.py [load] [formats] [backlog] [shapes] [merge] [scans] [latency] [peers].
 
     load      a million records of 110 bytes into tables of many kinds, beside COPY of the same rows
+    formats   the same million rows in each format, beside JSON, COPY and the formats' best libraries alone
     backlog   twenty million records; memory and rate by the size of librdkafka's queue
     shapes    larger records, compressed topics, one partition and many
     merge     aggregates and upserts, beside INSERT ... SELECT ... ON CONFLICT from a plain table
@@ -23,6 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 sys.path.insert(0, HERE)
 
+import formats  # noqa: E402
 import latency  # noqa: E402
 import loads  # noqa: E402
 import peers  # noqa: E402
@@ -32,8 +34,8 @@ from broker import Kafka  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from measure import Bench  # noqa: E402
 
-GROUPS = {"load": loads.load, "backlog": loads.backlog, "shapes": loads.shapes, "merge": loads.merge, "scans": scans.scans,
-          "latency": latency.latency, "profile": profile_batches.profile}
+GROUPS = {"load": loads.load, "formats": formats.formats, "backlog": loads.backlog, "shapes": loads.shapes,
+          "merge": loads.merge, "scans": scans.scans, "latency": latency.latency, "profile": profile_batches.profile}
 if os.environ.get("PEERS") == "1":
     GROUPS["peers"] = peers.peers
 
