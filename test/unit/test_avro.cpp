@@ -176,28 +176,56 @@ TEST(avro_paths)
     CHECK_EQ(d.decode(raw("\x00", 1)), "null,null");
 }
 
+namespace {
+
+const std::string mark = "0123456789abcdef";
+
+std::string container_of(const std::string& schema, std::string_view codec, std::string_view blocks)
+{
+    std::string size;
+    for (std::size_t n = schema.size() * 2; n; n >>= 7)
+        size += static_cast<char>((n & 0x7F) | (n >> 7 ? 0x80 : 0));
+    return std::string("Obj\1\4\26avro.schema", 17) + size + schema + "\24avro.codec" +
+           static_cast<char>(codec.size() * 2) + std::string(codec) + std::string(1, '\0') + mark +
+           std::string(blocks);
+}
+
+} // namespace
+
+// One type of the writer's is known to the reader as two, by where it stands.
+TEST(avro_readers_types_by_their_place)
+{
+    table t({from_payload("v", t_int, "$.x.v"), from_payload("w", t_int, "$.x.w")}, "avro");
+    t.option("avro_framing", "container").option("avro_schema", R"([
+        {"type": "record", "name": "a", "fields": [{"name": "x", "type":
+            {"type": "record", "name": "r", "fields": [{"name": "v", "type": "int"}]}}]},
+        {"type": "record", "name": "b", "fields": [{"name": "x", "type":
+            {"type": "record", "name": "s", "fields": [
+                {"name": "w", "type": "int", "aliases": ["v"]}]}}]}])");
+    const std::string written = R"([
+        {"type": "record", "name": "a", "fields": [{"name": "x", "type":
+            {"type": "record", "name": "r", "fields": [{"name": "v", "type": "int"}]}}]},
+        {"type": "record", "name": "b", "fields": [{"name": "x", "type": "r"}]}])";
+    const std::string two = std::string("\4\10\0\16\2\20", 6) + mark;
+    CHECK_EQ(decoding(t).decode(container_of(written, "null", two)), "7,null|null,8");
+}
+
 TEST(avro_containers)
 {
     const std::string schema = record_schema("\"int\"");
-    const std::string sync = "0123456789abcdef";
     auto container = [&](std::string_view codec, std::string_view blocks) {
-        std::string size;
-        for (std::size_t n = schema.size() * 2; n; n >>= 7)
-            size += static_cast<char>((n & 0x7F) | (n >> 7 ? 0x80 : 0));
-        return std::string("Obj\1\4\26avro.schema", 17) + size + schema + "\24avro.codec" +
-               static_cast<char>(codec.size() * 2) + std::string(codec) + std::string(1, '\0') +
-               sync + std::string(blocks);
+        return container_of(schema, codec, blocks);
     };
-    const std::string two = "\4\4\2\4" + sync;
+    const std::string two = "\4\4\2\4" + mark;
     table t({from_payload("a", t_int)}, "avro");
     CHECK_EQ(decoding(t).decode(container("null", two + two)), "1|2|1|2");
     CHECK_EQ(decoding(t).decode(container("null", "")), "-");
     // Packed: deflate's stored block, snappy's literal with its checksum.
     const std::string stored = std::string("\4\16\1\2\0\xfd\xff\2\4", 9);
-    CHECK_EQ(decoding(t).decode(container("deflate", stored + sync + stored + sync)), "1|2|1|2");
-    CHECK_EQ(decoding(t).decode(container("deflate", "\4\14" + stored.substr(2, 6) + sync)),
+    CHECK_EQ(decoding(t).decode(container("deflate", stored + mark + stored + mark)), "1|2|1|2");
+    CHECK_EQ(decoding(t).decode(container("deflate", "\4\14" + stored.substr(2, 6) + mark)),
              bad("A block of the container ends too early."));
-    CHECK_EQ(decoding(t).decode(container("snappy", "\4\20\2\4\2\4\xab\x04\x80\x6b" + sync)),
+    CHECK_EQ(decoding(t).decode(container("snappy", "\4\20\2\4\2\4\xab\x04\x80\x6b" + mark)),
              bad("A block of the container has another checksum."));
     CHECK_EQ(decoding(t).decode(container("lzo", two)),
              bad("The container is packed by a codec that is not known."));
