@@ -31,13 +31,15 @@ result<std::shared_ptr<client_core>> client_core::make(const properties& setting
         if (!second)
             return second.error();
         asking = std::move(second.value());
+        asking->tell(made.value());
     }
     auto core = std::make_shared<client_core>();
     core->settings = settings;
     core->brisk = brisk;
     core->bell = std::move(bell);
     core->client = made.value();
-    core->control = std::make_unique<kafka::control>(made.value(), std::move(asking));
+    core->control = std::make_unique<kafka::control>(made.value(), asking);
+    core->asked = std::move(asking);
     core->readers.push_back(std::make_unique<reader>());
     core->readers.front()->client = std::move(made.value());
     return core;
@@ -60,6 +62,7 @@ result<reader*> client_core::reader_for(const std::vector<topic_partition>& want
             return made.error();
         fresh = std::make_unique<reader>();
         fresh->client = std::move(made.value());
+        asked->tell(fresh->client);
         found = fresh.get();
     }
     if (!found->runs) {
@@ -94,6 +97,7 @@ void client_core::halt() noexcept
         if (r->runs)
             r->runs->halt();
     client.reset();
+    asked.reset();
 }
 
 } // namespace ke::ingest

@@ -36,6 +36,7 @@ struct client_core {
     bool brisk = false;
     std::shared_ptr<doorbell> bell; // of the hub
     std::shared_ptr<kafka::client> client;
+    std::shared_ptr<kafka::client> asked; // tells the readers' of brokers
     std::unique_ptr<kafka::control> control;
     std::shared_ptr<layout_queue> layouts = std::make_shared<layout_queue>(); // askers hold it too
     std::vector<std::unique_ptr<reader>> readers; // never empty; the first shares client

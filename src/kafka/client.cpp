@@ -208,6 +208,24 @@ std::string client::held_back_by() const
     return std::chrono::steady_clock::now() < held_back_until_ ? holding_back_ : std::string();
 }
 
+void client::tell(const std::shared_ptr<client>& other)
+{
+    std::lock_guard lock(telling_);
+    std::erase_if(told_, [](const auto& w) { return w.expired(); });
+    told_.push_back(other);
+    for (const auto& [id, address] : brokers_.addresses())
+        other->brokers_.know(id, address);
+}
+
+void client::know_broker(int id, const std::string& address)
+{
+    std::lock_guard lock(telling_);
+    brokers_.know(id, address);
+    for (const auto& w : told_)
+        if (auto other = w.lock())
+            other->brokers_.know(id, address);
+}
+
 void client::heard_log(std::string line)
 {
     std::lock_guard lock(mutex_);

@@ -46,8 +46,11 @@ class client {
     const std::string& address() const { return address_; } // bootstrap servers, as given
     const settings& given() const { return given_; }
 
-    // Any thread.
+    // --- any thread ---
     connections& brokers() { return brokers_; }
+    // What this one is told of brokers, the other one knows too from now on.
+    void tell(const std::shared_ptr<client>& other);
+    void know_broker(int id, const std::string& address);
 
     // --- control thread ---
     // Writes eight bytes to the event descriptor when there is something to serve.
@@ -94,6 +97,9 @@ class client {
     settings given_;
     listener deliveries_; // of a producer
     connections brokers_;
+
+    std::mutex telling_; // guards told_; taken before any other
+    std::vector<std::weak_ptr<client>> told_;
 
     mutable std::mutex mutex_; // guards what follows: control thread writes, all read
     std::string statistics_;

@@ -44,6 +44,15 @@ class connections {
         return at == by_broker_.end() ? nullptr : &at->second.made;
     }
 
+    std::map<int, std::string> addresses() const
+    {
+        std::lock_guard lock(mutex_);
+        std::map<int, std::string> known;
+        for (const auto& [id, b] : by_broker_)
+            known[id] = b.address;
+        return known;
+    }
+
     std::map<int, unsigned> all() const
     {
         std::lock_guard lock(mutex_);

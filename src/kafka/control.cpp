@@ -5,6 +5,7 @@
 #include <deque>
 #include <list>
 #include <mutex>
+#include <set>
 
 #include "base/doorbell.h"
 #include "kafka/fault.h"
@@ -69,12 +70,18 @@ struct control::state : std::enable_shared_from_this<control::state> {
 
 namespace {
 
+bool in_trouble(const client& c)
+{
+    return c.complaining() || c.doubtful();
+}
+
 fault late(const client& of, const client& asked, bool halted)
 {
     if (halted)
         return make_fault(RD_KAFKA_RESP_ERR__DESTROY, of.address(), "");
-    if (auto complaint = of.complaint())
-        return *complaint;
+    for (const client* c : {&of, &asked})
+        if (auto complaint = c->complaint())
+            return *complaint;
     const std::string words = of.last_words().empty() ? asked.last_words() : of.last_words();
     fault f = make_fault(RD_KAFKA_RESP_ERR__TIMED_OUT, of.address(), words);
     if (words.empty())
@@ -153,7 +160,7 @@ int control::state::expire_and_sleep_ms(unsigned& refusals, clock::time_point& n
     }
     for (const entry& q : expired)
         refuse(*q, *of, *asked, false);
-    if (of->complaining() || of->doubtful()) {
+    if (in_trouble(*of) || in_trouble(*asked)) {
         if (next_probe <= now) {
             next_probe = now + probe_every;
             probe();
@@ -171,13 +178,16 @@ void control::state::probe()
     if (probing || halted.load())
         return;
     auto q = std::make_shared<question>();
-    q->deadline = clock::now() + seconds(1);
+    q->deadline = clock::now() + seconds(2);
     q->run = [this](client&, patience& p) {
-        bool answered = ping(*of, p.rest(1000));
-        if (answered)
-            of->works();
-        else
-            of->fails();
+        for (client* c : std::set{of.get(), asked.get()}) {
+            if (!in_trouble(*c))
+                continue;
+            if (ping(*c, p.rest(1000)))
+                c->works();
+            else
+                c->fails();
+        }
         std::lock_guard again(mutex);
         probing = false;
         return true;

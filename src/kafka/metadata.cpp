@@ -29,8 +29,8 @@ result<metadata_ptr> fetch(client& c, bool all, rd_kafka_topic_t* of, patience& 
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
             c.works();
             for (int i = 0; i < found->broker_cnt; ++i)
-                c.brokers().know(found->brokers[i].id, std::string(found->brokers[i].host) + ":" +
-                                                           std::to_string(found->brokers[i].port));
+                c.know_broker(found->brokers[i].id, std::string(found->brokers[i].host) + ":" +
+                                                        std::to_string(found->brokers[i].port));
             return metadata_ptr(found);
         }
         if (kind_of(err) != fault_kind::broker_unreachable)
