@@ -12,12 +12,11 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
 
-from broker import cache_directory
+from maven import NotFetched, fetched
 from process import die_with_parent, free_port, remove_scratch, scratch
 from wait import wait_until
 
@@ -30,27 +29,14 @@ class Unavailable(Exception):
 
 def jars():
     """The folder with the program and its jars."""
-    folder = os.path.join(cache_directory(), f"apicurio-{VERSION}")
-    if os.path.isdir(folder):
-        return folder
-    for program in "java", "mvn":
-        if not shutil.which(program):
-            raise Unavailable(f"no {program}")
-    os.makedirs(cache_directory(), exist_ok=True)
-    work = tempfile.mkdtemp(prefix="fetch.", dir=cache_directory())
+    if not shutil.which("java"):
+        raise Unavailable("no java")
     try:
-        done = subprocess.run(
-            ["mvn", "-q", "-B", "dependency:unpack", "-Dproject.basedir=" + work,
-             f"-Dartifact=io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all",
-             f"-DoutputDirectory={work}/app", f"-DmarkersDirectory={work}/markers"],
-            capture_output=True, text=True, cwd=work)
-        if done.returncode != 0:
-            raise Unavailable(f"Maven could not fetch it: {done.stdout[-500:]}")
-        with contextlib.suppress(OSError):  # somebody else was faster
-            os.rename(os.path.join(work, "app"), folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return folder
+        return fetched(f"apicurio-{VERSION}", "dependency:unpack", "-Dproject.basedir={work}",
+                       f"-Dartifact=io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all",
+                       "-DoutputDirectory={out}", "-DmarkersDirectory={work}/markers")
+    except NotFetched as e:
+        raise Unavailable(str(e)) from None
 
 
 class Apicurio:

@@ -13,17 +13,15 @@ the broker's address is 127.0.0.1:relay_port, where a test may put something in 
 import base64
 import concurrent.futures
 import contextlib
-import glob
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import uuid
 
 import confluent_kafka
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
+from maven import NotFetched, fetched
 from process import die_with_parent, free_port, remove_scratch, scratch
 from wait import wait_until
 
@@ -85,31 +83,12 @@ SETTINGS = {
 }
 
 
-def cache_directory():
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(base, "kafka_engine")
-
-
 def jars():
     """The folder with Kafka's jars; fetched by Maven when it is not there (54 MB)."""
-    folder = os.path.join(cache_directory(), f"kafka-{KAFKA_VERSION}")
-    if glob.glob(os.path.join(folder, "kafka_2.13-*.jar")):
-        return folder
-    os.makedirs(cache_directory(), exist_ok=True)
-    work = tempfile.mkdtemp(prefix="fetch.", dir=cache_directory())
     try:
-        with open(os.path.join(work, "pom.xml"), "w") as f:
-            f.write(POM)
-        done = subprocess.run(
-            ["mvn", "-q", "-B", "-f", os.path.join(work, "pom.xml"), "dependency:copy-dependencies",
-             f"-DoutputDirectory={work}/lib"], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise SystemExit(f"Maven could not fetch Kafka's jars:\n{done.stdout[-2000:]}")
-        with contextlib.suppress(OSError):  # somebody else was faster
-            os.rename(os.path.join(work, "lib"), folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return folder
+        return fetched(f"kafka-{KAFKA_VERSION}", "dependency:copy-dependencies", "-DoutputDirectory={out}", pom=POM)
+    except NotFetched as e:
+        raise SystemExit(str(e)) from None
 
 
 def new_cluster_id():

@@ -12,8 +12,8 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from broker import cache_directory  # noqa: E402
 from cluster import Cluster  # noqa: E402
+from maven import fetched  # noqa: E402
 from wait import wait_until  # noqa: E402
 
 VERSION = "2.7.4.Final"
@@ -79,20 +79,11 @@ def changes(c):
     c.execute("SELECT pg_logical_emit_message(true, 'p', 'hello')")
 
 
-def jars(work):
-    folder = os.path.join(cache_directory(), f"debezium-{VERSION}")
-    if not os.path.isdir(folder):
-        with open(os.path.join(work, "pom.xml"), "w") as f:
-            f.write(POM)
-        subprocess.run(["mvn", "-q", "-B", "-f", f"{work}/pom.xml", "dependency:copy-dependencies",
-                        f"-DoutputDirectory={folder}"], check=True, stdout=sys.stderr)
-    return folder
-
-
 def record(out):
     work = tempfile.mkdtemp(prefix="debezium.")
     try:
-        classes = jars(work) + "/*:" + work
+        jars = fetched(f"debezium-{VERSION}", "dependency:copy-dependencies", "-DoutputDirectory={out}", pom=POM)
+        classes = f"{jars}/*:{work}"
         with open(f"{work}/Record.java", "w") as f:
             f.write(JAVA)
         subprocess.run(["javac", "-cp", classes, "-d", work, f"{work}/Record.java"], check=True)
