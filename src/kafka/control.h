@@ -1,10 +1,10 @@
 // Questions to the cluster, asked off the server's thread. One control thread per client serves what
 // the library tells (client::serve), watches deadlines, and probes the broker while there is a
 // complaint; the questions go out on a client of their own, since on one that fetches each would wait
-// behind the fetch that waits for something new. They block inside librdkafka and so run on up to four asker threads
-// that are born when needed and leave after some idle seconds. A question is answered by its
-// deadline, by a fault at the latest, even where its asker still sits in the library; one that waits
-// behind slow ones too.
+// behind the fetch that waits for something new. They block inside librdkafka and so run on up to
+// four asker threads that are born when needed and leave after some idle seconds. A question is
+// answered by its deadline, by a fault at the latest, even where its asker still sits in the library;
+// one that waits behind slow ones too.
 //
 //   any thread:     ask, halt      control thread: serve, deadlines      askers: run questions
 //
