@@ -399,10 +399,10 @@ const protobuf_decoder::message_plan& protobuf_decoder::plan_of(const proto_mess
                                                                 json_node& node)
 {
     constexpr std::size_t most_low = 256;
-    const auto [found, is_new] = plans_.try_emplace({&type, &node});
-    message_plan& plan = found->second;
-    if (!is_new)
-        return plan;
+    const std::pair<const proto_message*, const json_node*> key(&type, &node);
+    if (const auto found = plans_.find(key); found != plans_.end())
+        return found->second;
+    message_plan plan; // kept when it is whole
     json_node::place last = json_node::at_start;
     for (const proto_field& f : type.fields) {
         json_node* branch = node.leads_on() ? node.member(f.name, last) : nullptr;
@@ -424,7 +424,7 @@ const protobuf_decoder::message_plan& protobuf_decoder::plan_of(const proto_mess
             plan.low.resize(number + 1);
         plan.low[number] = k;
     }
-    return plan;
+    return plans_.emplace(key, std::move(plan)).first->second;
 }
 
 // ------------------------------------------------------------------ cells

@@ -52,7 +52,7 @@ void append_name(std::string& json, std::string_view name, bool& first)
 
 // ------------------------------------------------------------------ bytes
 
-bool proto_reader::varint(std::string_view& in, std::uint64_t& n)
+bool proto_reader::long_varint(std::string_view& in, std::uint64_t& n)
 {
     n = 0;
     for (unsigned i = 0; i < 10 && i < in.size(); i++) {
@@ -246,9 +246,9 @@ bool proto_reader::scalar_message(const proto_message& type, std::string_view in
 {
     it = item{};
     wire_field w;
-    bool found;
-    std::string none;
     if (type.meaning == proto_meaning::wrapper) {
+        bool found;
+        std::string none;
         const proto_field* f = type.find(1);
         if (!f || !last_of(in, type, *f, w, found, none))
             return f != nullptr ? false : fail("A wrapper has no value.");
@@ -258,12 +258,15 @@ bool proto_reader::scalar_message(const proto_message& type, std::string_view in
             default_of(*f, it);
         return true;
     }
-    std::int64_t part[2] = {0, 0}; // seconds, nanoseconds
-    for (int i = 0; i < 2; i++) {
-        const proto_field* f = type.find(i + 1);
-        if (!f || !last_of(in, type, *f, w, found, none))
-            return f != nullptr ? false : fail("A time has no seconds.");
-        if (found)
+    std::int64_t part[2] = {0, 0}; // seconds, nanoseconds: the last of each counts
+    const proto_field* const of[2] = {type.find(1), type.find(2)};
+    if (!of[0] || !of[1])
+        return fail("A time has no seconds.");
+    while (!in.empty()) {
+        if (!next(in, w))
+            return false;
+        const int i = w.number - 1;
+        if ((i == 0 || i == 1) && fits(*of[i], w))
             part[i] = i == 0 ? static_cast<std::int64_t>(w.n) : static_cast<std::int32_t>(w.n);
     }
     constexpr std::int64_t most_seconds = 315576000000; // ten thousand years

@@ -36,7 +36,14 @@ class proto_reader {
 
     // Takes the next field off in.
     bool next(std::string_view& in, wire_field& f, int depth = 0);
-    static bool varint(std::string_view& in, std::uint64_t& n);
+    static bool varint(std::string_view& in, std::uint64_t& n)
+    {
+        if (in.empty() || static_cast<unsigned char>(in.front()) >= 0x80)
+            return long_varint(in, n);
+        n = static_cast<unsigned char>(in.front());
+        in.remove_prefix(1);
+        return true;
+    }
 
     // Whether a field may come so; of repeated numbers packed ones not counted.
     static bool fits(const proto_field& f, const wire_field& w);
@@ -93,6 +100,7 @@ class proto_reader {
                          int depth, typed_values& values, std::string& json);
 
   private:
+    static bool long_varint(std::string_view& in, std::uint64_t& n);
     bool unpack(std::string_view& in, const proto_field& f, wire_field& w);
     bool fields(const proto_schema& of, const proto_message& type, std::string_view in, int depth,
                 typed_values& values, std::string& json, bool& first);
