@@ -42,6 +42,7 @@ using kafka::outgoing_header;
 using kafka::partition_state;
 using kafka::producer;
 using kafka::resolved_offset;
+using kafka::shared_among;
 using kafka::topic_layout;
 using kafka::topic_partition;
 using kafka::watermarks;

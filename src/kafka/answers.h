@@ -18,6 +18,10 @@ namespace ke::kafka {
 // librdkafka properties by their own (dotted) names, with secrets.
 using settings = std::vector<std::pair<std::string, std::string>>;
 
+// For each of so many clients that share one's work: what they may keep waiting is one's together,
+// where the settings do not say. Throws std::bad_alloc.
+settings shared_among(int clients, settings);
+
 // With this setting, which no user may give, the ends that a client tells count the records of open
 // transactions too. For questions only.
 inline constexpr std::pair<std::string_view, std::string_view> uncommitted_ends = {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <string>
 
 #include "kafka/property.h"
@@ -16,6 +17,10 @@ struct pair {
     const char* name;
     const char* value;
 };
+
+// Small queues are kind to the cache; the waker keeps them from stalling (kafka/waker.h).
+constexpr const char* queue = "queued.max.messages.kbytes";
+constexpr const char* queue_kbytes = "16384";
 
 // Where the user said nothing.
 constexpr pair defaults[] = {
@@ -36,9 +41,8 @@ constexpr pair defaults[] = {
     // New partitions and topics are known within this.
     {"topic.metadata.refresh.interval.ms", "10000"},
     {"topic.metadata.propagation.max.ms", "5000"},
-    // Small queues are kind to the cache; the waker keeps them from stalling (kafka/waker.h).
     {"queued.min.messages", "100000"},
-    {"queued.max.messages.kbytes", "16384"},
+    {queue, queue_kbytes},
     // Of each partition. A queue takes a whole answer however full it is, and one of a megabyte of zstd
     // may be ten of records: peaks are 106 MB where they were 149, at the same rate.
     {"fetch.message.max.bytes", "524288"},
@@ -102,6 +106,15 @@ const std::string* find_setting(const settings& given, std::string_view name)
         if (n == name)
             found = &value;
     return found;
+}
+
+settings shared_among(int clients, settings given)
+{
+    constexpr int least = 2048;
+    if (clients > 1) // what the user gives stands behind it
+        given.insert(given.begin(),
+                     {queue, std::to_string(std::max(std::atoi(queue_kbytes) / clients, least))});
+    return given;
 }
 
 result<conf_ptr> make_conf(const settings& given, bool brisk, const std::string& group)

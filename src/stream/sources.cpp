@@ -10,6 +10,8 @@ extern "C" {
 
 #include <algorithm>
 
+#include "pg/guc.h"
+
 namespace ke::stream {
 
 namespace {
@@ -98,7 +100,7 @@ bool worker::client_of(source& s)
         return true;
     if (s.wrong && steady::now() < s.ask_layout_at)
         return false;
-    auto made = hub_.client(s.table.connection);
+    auto made = hub_.client(ingest::shared_among(pg::settings::lanes, s.table.connection));
     if (made) {
         s.client = made.value();
         return true;
