@@ -88,7 +88,11 @@ DECLARE
         coalesce((SELECT string_agg(format(', %I %L', key, value), '' ORDER BY key) FROM jsonb_each_text(options)), '');
     lines boolean := format IN ('csv', 'tsv');
     single boolean := format IN ('raw', 'text');
-    names text[]; ddl text; documents bigint; bad bigint;
+    names text[]; ddl text; documents bigint; bad bigint; odd record; stem text; called text;
+    -- What a member's column cannot be called: as the server's own columns, or as metadata, which it would be then.
+    taken text[] := '{ctid,tableoid,xmin,xmax,cmin,cmax,_topic,_partition,_offset,_timestamp,_timestamp_type,'
+        '_leader_epoch,_key,_headers,_raw,_tombstone,_error}'::text[] ||
+        CASE format WHEN 'debezium' THEN '{_op,_ts,_source,_before,_after,_unavailable}'::text[] END;
     delimiter text := coalesce(options->>'delimiter', CASE format WHEN 'tsv' THEN E'\t' ELSE ',' END);
     columns text := 'doc json OPTIONS (path ''$'')';
 BEGIN
@@ -127,7 +131,8 @@ BEGIN
             WHERE d.error IS NULL AND json_typeof(d.doc) = 'array' AND json_typeof(e.value) = 'object'),
         members AS (
             SELECT f.key AS name, NULL AS path, f.value, f.ordinality AS place FROM objects o,
-                json_each(o.doc) WITH ORDINALITY f WHERE format <> 'influx' AND f.key <> '_error'
+                json_each(o.doc) WITH ORDINALITY f
+                WHERE format <> 'influx' AND NOT ((lines OR single) AND f.key = '_error')
             UNION ALL SELECT f.key, NULL, f.value, 0 FROM objects o, json_each(o.doc) f
                 WHERE format = 'influx' AND f.key IN ('measurement', 'time')
             UNION ALL SELECT f.key, p || '.' || f.key, f.value, 1 FROM objects o, unnest('{tag,field}'::text[]) p,
@@ -138,6 +143,10 @@ BEGIN
                 CASE json_typeof(m.value) WHEN 'array' THEN (SELECT array_agg(DISTINCT kafka.sample_kind(e, lines))
                     FROM json_array_elements(m.value) e) END AS inside FROM members m)
         SELECT k.name, k.path, count(*) AS seen, count(*) - count(k.kind) AS nulls, min(k.place) AS place,
+            CASE WHEN k.name <> ALL (taken) AND k.name = k.name::name::text AND k.name <> '' AND
+                      NOT (format = 'debezium' AND starts_with(k.name, '_source_')) AND
+                      row_number() OVER (PARTITION BY k.name ORDER BY min(k.place), k.path DESC) = 1
+                 THEN k.name END AS label,
             array_remove(array_agg(DISTINCT k.kind), NULL) AS kinds,
             (SELECT array_remove(array_agg(DISTINCT i), NULL) FROM kinds x, unnest(x.inside) i
              WHERE x.name = k.name AND x.path IS NOT DISTINCT FROM k.path) AS inside
@@ -148,8 +157,26 @@ BEGIN
         WHEN format = 'raw' THEN 'bytea'
         WHEN c.kinds = '{[]}' AND kafka.sample_widest(c.inside) <> 'jsonb' THEN kafka.sample_widest(c.inside) || '[]'
         ELSE kafka.sample_widest(c.kinds) END;
+    IF format = 'debezium' THEN -- has no paths
+        DELETE FROM pg_temp.kafka_sample_columns c WHERE c.label IS NULL;
+    END IF;
+    FOR odd IN SELECT c.name, c.path FROM pg_temp.kafka_sample_columns c WHERE c.label IS NULL
+               ORDER BY c.place, c.name, c.path LOOP
+        FOR i IN 1..2147483647 LOOP
+            stem := odd.name::name;
+            LOOP
+                called := stem || '_' || CASE WHEN i > 1 THEN i::text ELSE '' END;
+                EXIT WHEN octet_length(called) < 64;
+                stem := left(stem, -1);
+            END LOOP;
+            EXIT WHEN NOT EXISTS (SELECT FROM pg_temp.kafka_sample_columns c WHERE c.label = called);
+        END LOOP;
+        UPDATE pg_temp.kafka_sample_columns c SET label = called,
+            path = coalesce(c.path, '$["' || regexp_replace(c.name, $q$(["\\])$q$, $q$\\\1$q$, 'g') || '"]')
+            WHERE c.name = odd.name AND c.path IS NOT DISTINCT FROM odd.path;
+    END LOOP;
     SELECT format(E'CREATE FOREIGN TABLE %I (\n    %s\n) SERVER %I OPTIONS (%s);', topic,
-               string_agg(quote_ident(c.name) || ' ' || c.made || CASE WHEN c.path IS NULL THEN ''
+               string_agg(quote_ident(c.label) || ' ' || c.made || CASE WHEN c.path IS NULL THEN ''
                               ELSE format(' OPTIONS (path %L)', c.path) END, E',\n    ' ORDER BY c.place, c.name) ||
                CASE format WHEN 'debezium' THEN E',\n    _op text,\n    _unavailable text[]' ELSE '' END, server, given)
         INTO ddl FROM pg_temp.kafka_sample_columns c HAVING count(*) > 0;
@@ -159,7 +186,7 @@ BEGIN
     ELSE
         RAISE NOTICE '%', ddl USING DETAIL = format('By %s records, and %s bad ones.', documents, bad);
     END IF;
-    RETURN QUERY SELECT c.name, c.made, c.seen, c.nulls FROM pg_temp.kafka_sample_columns c ORDER BY c.place, c.name;
+    RETURN QUERY SELECT c.label, c.made, c.seen, c.nulls FROM pg_temp.kafka_sample_columns c ORDER BY c.place, c.name;
     DROP TABLE pg_temp.kafka_sample_documents, pg_temp.kafka_sample_columns;
 END $$;
 

@@ -47,6 +47,31 @@ def test_other_formats(db, kafka, new_topic, produce):
         assert [r[:2] for r in rows] == expected and len(statements) == 1, format
 
 
+def test_names_that_columns_cannot_have(db, kafka, new_topic, produce):
+    """Such a member's column has another name and a path; and the table finds every value."""
+    server = db.server(kafka)
+    long = "n" * 63
+    cases = {
+        "json": ([{"_offset": "abc", "_key": 5, "_topic": "hello", "_error": True, "ctid": "c", "": "e", long + "a": 1,
+                   long + "b": 2, "ä" * 40: 3, 'q"\\\'': 4, "_offset_": "own", "_op": "x"}],
+                 {"_offset_2": "abc", "_key_": 5, "_topic_": "hello", "_error_": True, "ctid_": "c", "_": "e",
+                  "n" * 62 + "_": 1, "n" * 61 + "_2": 2, "ä" * 31 + "_": 3, 'q"\\\'': 4, "_offset_": "own", "_op": "x"}),
+        "influx": ([b"m,x=a,measurement=b,time=c,_topic=d x=1i 1000"],
+                   {"measurement": "m", "measurement_": "b", "time_": "c", "_topic_": "d", "x": "a", "x_": 1})}
+    for format, (records, expected) in cases.items():
+        topic = new_topic()
+        produce(topic, records)
+        rows, (statement,) = sampled(db, server, topic, format)
+        db.execute(statement)
+        for name, value in expected.items():
+            quoted = name.replace('"', '""')
+            assert db.rows(f'SELECT "{quoted}" FROM "{topic}"') == [(value,)], (format, name)
+        assert {r[0] for r in rows} - {"time"} == set(expected)
+    topic = new_topic()
+    produce(topic, [{"op": "c", "source": {}, "after": {"id": 1, "_op": 1, "_source_x": 1, "ctid": 1, long + "a": 1}}])
+    assert [r[0] for r in sampled(db, server, topic, "debezium")[0]] == ["id"]  # which has no paths
+
+
 def test_nothing_to_learn_from(db, kafka, topic):
     assert sampled(db, db.server(kafka), topic, "json") == ([], [])
     assert db.error("SELECT * FROM kafka.sample('broker', 't', 'json', 0)").sqlstate == "22023"
