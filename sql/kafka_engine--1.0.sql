@@ -44,24 +44,42 @@ CREATE FUNCTION kafka.check(server name, OUT connected boolean, OUT reason text,
 
 -- ---------------------------------------------------------------- what is in a topic
 
+-- Whether a value that looks like one of this type is one: there is no 2026-02-31.
+CREATE FUNCTION kafka.sample_fits(v text, type text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN CASE type WHEN 'date' THEN v::date IS NOT NULL WHEN 'timestamp' THEN v::timestamp IS NOT NULL
+        WHEN 'timestamptz' THEN v::timestamptz IS NOT NULL WHEN 'numeric' THEN v::numeric IS NOT NULL
+        WHEN 'double precision' THEN v::float8 IS NOT NULL END;
+EXCEPTION WHEN data_exception THEN
+    RETURN false;
+END $$;
+
 -- What a value would be as a column; of_text: in a format whose values are all text.
-CREATE FUNCTION kafka.sample_kind(v json, of_text boolean) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- 'huge numeric' is a numeric that is none of double precision.
+CREATE FUNCTION kafka.sample_kind(v json, of_text boolean) RETURNS text LANGUAGE sql STABLE
 RETURN CASE json_typeof(v)
     WHEN 'null' THEN NULL
     WHEN 'object' THEN 'jsonb'
     WHEN 'array' THEN '[]'
     WHEN 'boolean' THEN 'boolean'
     WHEN 'number' THEN CASE WHEN v::text ~ '^-?\d{1,18}$' THEN 'bigint'
-                            WHEN v::text ~ '[eE]' THEN 'double precision' ELSE 'numeric' END
+                            WHEN v::text !~ '[eE]' AND length(v::text) < 300 THEN 'numeric'
+                            WHEN NOT kafka.sample_fits(v::text, 'double precision') THEN
+                                CASE WHEN kafka.sample_fits(v::text, 'numeric') THEN 'huge numeric' ELSE 'text' END
+                            WHEN v::text ~ '[eE]' THEN 'double precision'
+                            WHEN kafka.sample_fits(v::text, 'numeric') THEN 'numeric' ELSE 'text' END
     ELSE CASE
         WHEN of_text AND v#>>'{}' ~ '^-?(0|[1-9]\d{0,17})$' THEN 'bigint'
-        WHEN of_text AND v#>>'{}' ~ '^-?(0|[1-9]\d*)(\.\d+)?$' THEN 'numeric'
+        WHEN of_text AND v#>>'{}' ~ '^-?(0|[1-9]\d*)(\.\d+)?$' THEN
+            CASE WHEN length(v#>>'{}') < 300 OR kafka.sample_fits(v#>>'{}', 'numeric') THEN 'numeric' ELSE 'text' END
         WHEN of_text AND v#>>'{}' IN ('t', 'f', 'true', 'false') THEN 'boolean'
-        WHEN v#>>'{}' ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$' THEN 'date'
+        WHEN v#>>'{}' ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$' THEN
+            CASE WHEN kafka.sample_fits(v#>>'{}', 'date') THEN 'date' ELSE 'text' END
         WHEN v#>>'{}' ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?$'
-            THEN 'timestamp'
+            THEN CASE WHEN kafka.sample_fits(v#>>'{}', 'timestamp') THEN 'timestamp' ELSE 'text' END
         WHEN v#>>'{}' ~ ('^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?'
-                         '(Z|[-+]\d\d(:?\d\d)?)$') THEN 'timestamptz'
+                         '(Z|[-+]\d\d(:?\d\d)?)$')
+            THEN CASE WHEN kafka.sample_fits(v#>>'{}', 'timestamptz') THEN 'timestamptz' ELSE 'text' END
         WHEN v#>>'{}' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' THEN 'uuid'
         ELSE 'text' END
     END;
@@ -71,6 +89,7 @@ CREATE FUNCTION kafka.sample_widest(kinds text[]) RETURNS text LANGUAGE sql IMMU
 RETURN CASE
     WHEN cardinality(array_remove(kinds, NULL)) = 0 THEN 'text'
     WHEN 'jsonb' = ANY (kinds) OR '[]' = ANY (kinds) THEN 'jsonb'
+    WHEN 'huge numeric' = ANY (kinds) AND kinds <@ '{bigint,numeric,"double precision","huge numeric"}' THEN 'numeric'
     WHEN cardinality(kinds) = 1 THEN kinds[1]
     WHEN kinds <@ '{bigint,numeric}' THEN 'numeric'
     WHEN kinds <@ '{bigint,numeric,"double precision"}' THEN 'double precision'

@@ -72,6 +72,23 @@ def test_names_that_columns_cannot_have(db, kafka, new_topic, produce):
     assert [r[0] for r in sampled(db, server, topic, "debezium")[0]] == ["id"]  # which has no paths
 
 
+def test_types_take_the_records_sampled(db, kafka, topic, produce):
+    """What only looks like a type is none: the table made by the statement reads what was sampled."""
+    ok = {"d": "2026-02-28", "z": "2026-01-01 00:00:00+15:59", "f": 1e300}
+    produce(topic, ['{"d": "2024-02-29", "d1": "2026-02-31", "d0": "0000-01-01", "ts": "2026-02-30T10:00:00",'
+                    ' "ds": ["2026-02-30"], "z": "2024-02-29T10:00:00Z", "z1": "2026-01-01T00:00:00+99:99", "f": 1e-5,'
+                    ' "big": 1e400, "bigs": [1e400], "f2": 1.5e3, "long": 1' + "0" * 400 + ', "longer": 1e200000}',
+                    ok | {"f2": 2, "big": 1e10}])
+    rows, (statement,) = sampled(db, db.server(kafka), topic, "json")
+    assert {r[0]: r[1] for r in rows} == {
+        "d": "date", "d1": "text", "d0": "text", "ts": "text", "ds": "text[]", "z": "timestamptz", "z1": "text",
+        "f": "double precision", "big": "numeric", "bigs": "numeric[]", "f2": "double precision", "long": "numeric",
+        "longer": "text"}
+    db.execute(statement)
+    assert db.rows(f'SELECT d1, big = 1e400, longer FROM "{topic}"') == [
+        ("2026-02-31", True, "1e200000"), (None, False, None)]
+
+
 def test_nothing_to_learn_from(db, kafka, topic):
     assert sampled(db, db.server(kafka), topic, "json") == ([], [])
     assert db.error("SELECT * FROM kafka.sample('broker', 't', 'json', 0)").sqlstate == "22023"
