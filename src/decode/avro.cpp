@@ -76,6 +76,7 @@ class avro_decoder final : public payload_decoder {
         last_plan_ = nullptr;
     }
     const record_plan& plan_of(const avro_type& type, const avro_type* reader, json_node& node);
+    record_plan make_plan(const avro_type& type, const avro_type* reader, json_node& node);
     bool fill(const json_node& node, const item& value);
     bool fill_json(const json_node& node, std::string_view json);
     bool fail(const char* detail);
@@ -183,15 +184,16 @@ bool avro_decoder::prepare_reader(const std::weak_ptr<registry::listener>& who,
         trouble = std::move(l.trouble);
         return false;
     }
+    if (l.what != subject_schema_) {
+        shared_schema made; // all of it before anything is believed: memory may end
+        if (l.what)
+            if (auto parsed = parse_registered_avro(*l.what))
+                made = std::move(*parsed.value());
+        forget_plans(); // they are made for a reader
+        subject_schema_ = std::move(l.what);
+        schema_ = std::move(made);
+    }
     look_again_ = now + std::chrono::seconds(1);
-    if (l.what == subject_schema_)
-        return true;
-    subject_schema_ = std::move(l.what);
-    forget_plans(); // they are made for a reader
-    schema_.reset();
-    if (subject_schema_)
-        if (auto parsed = parse_registered_avro(*subject_schema_))
-            schema_ = std::move(*parsed.value());
     return true;
 }
 
@@ -243,9 +245,10 @@ bool avro_decoder::container(bytes payload, rows& out)
         auto parsed = avro_schema::parse(container_.schema());
         if (!parsed)
             return fail(parsed.error().message + ".");
+        std::string text(container_.schema()); // memory may end: before anything is believed
         forget_plans();
         written_ = std::move(parsed.value());
-        written_text_ = container_.schema();
+        written_text_ = std::move(text);
     }
     reader_.open({});
     bool good = true;
@@ -337,12 +340,18 @@ const avro_decoder::record_plan& avro_decoder::plan_of(const avro_type& type,
     const plan_key key(&type, reader, &node);
     if (last_plan_ && key == last_key_)
         return *last_plan_;
-    const auto [found, is_new] = plans_.try_emplace(key);
-    record_plan& plan = found->second;
+    auto found = plans_.find(key);
+    if (found == plans_.end()) // whole or not at all: memory may end while it is made
+        found = plans_.emplace(key, make_plan(type, reader, node)).first;
     last_key_ = key;
-    last_plan_ = &plan;
-    if (!is_new)
-        return plan;
+    last_plan_ = &found->second;
+    return *last_plan_;
+}
+
+avro_decoder::record_plan avro_decoder::make_plan(const avro_type& type, const avro_type* reader,
+                                                  json_node& node)
+{
+    record_plan plan;
     json_node::place last = json_node::at_start;
     auto branch_of = [&](const std::string& name) -> json_node* {
         return node.leads_on() ? node.member(name, last) : nullptr;

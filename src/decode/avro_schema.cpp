@@ -1,5 +1,6 @@
 #include "decode/avro_schema.h"
 
+#include <new>
 #include <unordered_map>
 
 #include <simdjson.h>
@@ -308,6 +309,8 @@ avro_schema::parse(std::string_view json, std::span<const std::string_view> befo
         const std::string quoted = "\"" + std::string(text) + "\"";
         if (error && text.find_first_of("{[\" \n") == text.npos)
             error = reader.parse(quoted).get(root);
+        if (error == simdjson::MEMALLOC)
+            throw std::bad_alloc(); // which is no flaw of the schema's
         if (error)
             return refuse(simdjson::error_message(error));
         schema->root_ = parser.type(root, "", 0);

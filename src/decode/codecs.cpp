@@ -1,8 +1,11 @@
-// Each library is asked for a part at a time, so that what a block says of its size is never believed.
+// Each library is asked for a part at a time, so that what a block says of its size is never believed. Memory
+// that ends is std::bad_alloc, ours and the libraries', and no flaw of the block's.
 #include "decode/codecs.h"
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <new>
 
 #ifdef KE_ZLIB // these are set by the build where the library is there
 #include <zlib.h>
@@ -12,6 +15,7 @@
 #endif
 #ifdef KE_ZSTD
 #include <zstd.h>
+#include <zstd_errors.h>
 #endif
 #ifdef KE_BZIP2
 #include <bzlib.h>
@@ -39,7 +43,10 @@ namespace {
 [[maybe_unused]] constexpr const char* cut_off = "A block of the container ends too early.";
 [[maybe_unused]] constexpr const char* too_large =
     "The container's blocks unpack to more than is taken of a payload of its size.";
-[[maybe_unused]] constexpr const char* no_memory = "A block needs more memory than there is.";
+
+// Ends a library's work however its function is left.
+template <class State, class Result>
+using ending = std::unique_ptr<State, Result (*)(State*)>;
 
 #ifdef KE_ZLIB
 // Deflate without zlib's head and checksum. What stands behind it is passed over, as others do: Avro's
@@ -48,7 +55,8 @@ const char* inflate_block(std::string_view block, unpacked& out)
 {
     z_stream z{};
     if (inflateInit2(&z, -15) != Z_OK)
-        return no_memory;
+        throw std::bad_alloc();
+    const ending<z_stream, int> end(&z, inflateEnd);
     z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(block.data()));
     z.avail_in = static_cast<uInt>(block.size());
     const char* wrong = nullptr;
@@ -61,14 +69,15 @@ const char* inflate_block(std::string_view block, unpacked& out)
         out.took(before - z.avail_out);
         if (state == Z_STREAM_END)
             break;
+        if (state == Z_MEM_ERROR)
+            throw std::bad_alloc();
         if (state != Z_OK && state != Z_BUF_ERROR)
-            wrong = state == Z_MEM_ERROR ? no_memory : flawed;
+            wrong = flawed;
         else if (z.avail_out == 0 && out.left() == 0)
             wrong = too_large;
         else if (z.avail_out > 0)
             wrong = cut_off; // it wants more
     }
-    inflateEnd(&z);
     return wrong;
 }
 #endif
@@ -106,16 +115,18 @@ const char* unpack_snappy(std::string_view block, unpacked& out)
 // One frame or several.
 const char* unpack_zstd(std::string_view block, unpacked& out)
 {
-    ZSTD_DCtx* z = ZSTD_createDCtx();
+    const ending<ZSTD_DCtx, std::size_t> z(ZSTD_createDCtx(), ZSTD_freeDCtx);
     if (!z)
-        return no_memory;
+        throw std::bad_alloc();
     ZSTD_inBuffer in{block.data(), block.size(), 0};
     const char* wrong = block.empty() ? cut_off : nullptr;
     for (std::size_t left = 1; !wrong && (left > 0 || in.pos < in.size);) {
         const unpacked::part room = out.room(4 * block.size());
         ZSTD_outBuffer to{room.data, room.size, 0};
-        left = ZSTD_decompressStream(z, &to, &in);
+        left = ZSTD_decompressStream(z.get(), &to, &in);
         out.took(to.pos);
+        if (ZSTD_isError(left) && ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation)
+            throw std::bad_alloc();
         if (ZSTD_isError(left))
             wrong = flawed;
         else if (left > 0 && to.pos == to.size && out.left() == 0)
@@ -123,7 +134,6 @@ const char* unpack_zstd(std::string_view block, unpacked& out)
         else if (left > 0 && to.pos < to.size && in.pos == in.size)
             wrong = cut_off;
     }
-    ZSTD_freeDCtx(z);
     return wrong;
 }
 #endif
@@ -133,7 +143,8 @@ const char* unpack_bzip2(std::string_view block, unpacked& out)
 {
     bz_stream z{};
     if (BZ2_bzDecompressInit(&z, 0, 0) != BZ_OK)
-        return no_memory;
+        throw std::bad_alloc();
+    const ending<bz_stream, int> end(&z, BZ2_bzDecompressEnd);
     z.next_in = const_cast<char*>(block.data());
     z.avail_in = static_cast<unsigned>(block.size());
     const char* wrong = nullptr;
@@ -144,16 +155,17 @@ const char* unpack_bzip2(std::string_view block, unpacked& out)
         const std::size_t before = z.avail_out;
         state = BZ2_bzDecompress(&z);
         out.took(before - z.avail_out);
+        if (state == BZ_MEM_ERROR)
+            throw std::bad_alloc();
         if (state == BZ_STREAM_END)
             wrong = z.avail_in > 0 ? flawed : nullptr;
         else if (state != BZ_OK)
-            wrong = state == BZ_MEM_ERROR ? no_memory : flawed;
+            wrong = flawed;
         else if (z.avail_out == 0 && out.left() == 0)
             wrong = too_large;
         else if (z.avail_out > 0)
             wrong = cut_off;
     }
-    BZ2_bzDecompressEnd(&z);
     return wrong;
 }
 #endif
@@ -164,7 +176,8 @@ const char* unpack_xz(std::string_view block, unpacked& out)
     constexpr std::uint64_t most_memory = 128 << 20; // level 9 takes 65 MB
     lzma_stream z = LZMA_STREAM_INIT;
     if (lzma_stream_decoder(&z, most_memory, LZMA_CONCATENATED) != LZMA_OK)
-        return no_memory;
+        throw std::bad_alloc();
+    const ending<lzma_stream, void> end(&z, lzma_end);
     z.next_in = reinterpret_cast<const std::uint8_t*>(block.data());
     z.avail_in = block.size();
     const char* wrong = nullptr;
@@ -174,8 +187,10 @@ const char* unpack_xz(std::string_view block, unpacked& out)
         z.avail_out = to.size;
         state = lzma_code(&z, LZMA_FINISH);
         out.took(to.size - z.avail_out);
-        if (state == LZMA_MEM_ERROR || state == LZMA_MEMLIMIT_ERROR)
-            wrong = no_memory;
+        if (state == LZMA_MEM_ERROR)
+            throw std::bad_alloc();
+        if (state == LZMA_MEMLIMIT_ERROR)
+            wrong = "A block of the container needs more memory to unpack than it is given.";
         else if (state == LZMA_BUF_ERROR)
             wrong = out.left() == 0 ? too_large : cut_off;
         else if (state != LZMA_OK && state != LZMA_STREAM_END)
@@ -183,7 +198,6 @@ const char* unpack_xz(std::string_view block, unpacked& out)
         else if (state == LZMA_OK && z.avail_out == 0 && out.left() == 0)
             wrong = too_large;
     }
-    lzma_end(&z);
     return wrong;
 }
 #endif

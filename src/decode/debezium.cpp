@@ -11,6 +11,7 @@
 #include "decode/format.h"
 
 #include <algorithm>
+#include <new>
 #include <unordered_map>
 
 #include <simdjson.h>
@@ -148,8 +149,13 @@ bool debezium_decoder::read_json(std::string_view& text)
     simdjson::dom::element root;
     if (text.empty())
         return fail("The payload is empty.");
-    if (auto error = parser_.parse(text.data(), text.size()).get(root))
+    if (auto error = parser_.parse(text.data(), text.size()).get(root)) {
+        if (error == simdjson::MEMALLOC) {
+            parser_ = simdjson::dom::parser(); // one that is half made would crash
+            throw std::bad_alloc();
+        }
         return fail(simdjson::error_message(error));
+    }
     return root.is_object() || fail("The payload is not an object.");
 }
 
@@ -196,8 +202,9 @@ bool debezium_decoder::split(std::string_view text)
     if (const char* flaw = split_change(text, event_))
         return fail(flaw);
     if (event_.schema != schema_text_) {
-        schema_text_ = event_.schema;
-        meanings_ = read_connect_schema(event_.schema);
+        std::string text(event_.schema); // memory may end: before anything is believed
+        meanings_ = read_connect_schema(text);
+        schema_text_ = std::move(text);
     }
     values_.extended_json = event_.row.starts_with('"');
     values_.schema_known = options_.avro || !schema_text_.empty() || values_.extended_json;

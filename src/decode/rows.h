@@ -92,8 +92,8 @@ class rows {
         std::size_t at = static_cast<std::size_t>(row_count_) * columns_;
         if (at + columns_ > cells_.size()) {
             std::size_t n = (at + columns_) * 2;
+            states_.resize(n); // first, since the cells' size is asked: memory may end in between
             cells_.resize(n);
-            states_.resize(n);
         }
         if (columns_ > 0)
             std::memset(states_.data() + at, static_cast<int>(cell_state::null), columns_);
