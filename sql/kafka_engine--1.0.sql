@@ -107,7 +107,7 @@ DECLARE
         coalesce((SELECT string_agg(format(', %I %L', key, value), '' ORDER BY key) FROM jsonb_each_text(options)), '');
     lines boolean := format IN ('csv', 'tsv');
     single boolean := format IN ('raw', 'text');
-    names text[]; ddl text; documents bigint; bad bigint; odd record; stem text; called text;
+    names text[]; ddl text; documents bigint; bad bigint; odd record; stem text; called text; row_at tid;
     -- What a member's column cannot be called: as the server's own columns, or as metadata, which it would be then.
     taken text[] := '{ctid,tableoid,xmin,xmax,cmin,cmax,_topic,_partition,_offset,_timestamp,_timestamp_type,'
         '_leader_epoch,_key,_headers,_raw,_tombstone,_error}'::text[] ||
@@ -133,12 +133,19 @@ BEGIN
     END IF;
     EXECUTE format('CREATE FOREIGN TABLE pg_temp.kafka_sample (%s, _error text) SERVER %I OPTIONS (%s)',
                    columns, server, given);
-    CREATE TEMPORARY TABLE kafka_sample_documents AS
-        SELECT CASE WHEN lines OR single THEN to_json(s)
-                    WHEN format = 'debezium' THEN coalesce(to_json(s)->'_after', to_json(s)->'_before')
-                    ELSE to_json(s)->'doc' END AS doc, s._error AS error
-        FROM pg_temp.kafka_sample s LIMIT n;
+    EXECUTE format('CREATE TEMPORARY TABLE kafka_sample_documents AS SELECT %s AS doc, s._error AS error'
+                   ' FROM pg_temp.kafka_sample s LIMIT %s',
+                   CASE WHEN lines OR single THEN 'to_json(s)' WHEN format = 'debezium' THEN 'coalesce(s._after, s._before)'
+                        ELSE 's.doc' END, n);
     DROP FOREIGN TABLE pg_temp.kafka_sample;
+    -- What no text can hold, such as \u0000, is looked for one by one.
+    FOR row_at IN SELECT d.ctid FROM pg_temp.kafka_sample_documents d WHERE d.doc::text LIKE '%\\u%' LOOP
+        BEGIN
+            PERFORM d.doc#>'{}' FROM pg_temp.kafka_sample_documents d WHERE d.ctid = row_at;
+        EXCEPTION WHEN data_exception THEN
+            UPDATE pg_temp.kafka_sample_documents d SET error = SQLERRM WHERE d.ctid = row_at;
+        END;
+    END LOOP;
     UPDATE pg_temp.kafka_sample_documents d SET doc = (d.doc#>>'{}')::json
         WHERE json_typeof(d.doc) = 'string' AND format = 'debezium';
     SELECT count(*) FILTER (WHERE d.error IS NULL), count(d.error) INTO documents, bad

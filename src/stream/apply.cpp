@@ -14,6 +14,7 @@ extern "C" {
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
+#include "storage/lock.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -29,7 +30,14 @@ namespace ke::stream {
 
 namespace {
 MemoryContext outside; // current before the transaction, and again behind it
+
+// Advisory locks that a view's code took for the session: here no session of a user's ends.
+void give_back_locks()
+{
+    LockReleaseSession(USER_LOCKMETHOD);
 }
+
+} // namespace
 
 void begin_work(bool synchronous)
 {
@@ -55,6 +63,7 @@ void commit_work()
     pg::call([] {
         PopActiveSnapshot();
         CommitTransactionCommand();
+        give_back_locks();
     });
     MemoryContextSwitchTo(outside);
 }
@@ -62,7 +71,10 @@ void commit_work()
 void abort_work() noexcept
 {
     try {
-        pg::call([] { AbortCurrentTransaction(); });
+        pg::call([] {
+            AbortCurrentTransaction();
+            give_back_locks();
+        });
         MemoryContextSwitchTo(outside);
     } catch (...) {
         // An abort that fails leaves nothing to stand on: the process ends, the supervisor starts

@@ -13,6 +13,7 @@ import views
 from cluster import Cluster
 from wait import let_pass, wait_until
 
+PATIENCE = 300  # seconds; the machine may be busy with others, or stopped for a while
 DATABASE = "chaos"
 SETTINGS = {"log_min_messages": "warning", "fsync": "on", "wal_level": "replica", "max_wal_senders": "4",
             "archive_mode": "on", "archive_command": "false", "checkpoint_timeout": "30s",
@@ -88,7 +89,7 @@ class Chaos:
             except (psycopg.OperationalError, psycopg.errors.LockNotAvailable):
                 return None
 
-        return wait_until(tried, 90, statement)
+        return wait_until(tried, PATIENCE, statement)
 
     def wait_ready(self):
         """A server whose disk failed may have ended instead of recovering."""
@@ -99,14 +100,14 @@ class Chaos:
                 self.cluster.connect("postgres").close()
                 return True
 
-        wait_until(ready, 90, "the server is back")
+        wait_until(ready, PATIENCE, "the server is back")
 
     def find_worker(self):
         def look():
             return self.ask("SELECT array_agg(pid) FROM pg_stat_activity"
                             " WHERE backend_type LIKE 'kafka_engine worker%'")[0][0]
 
-        return self.random.choice(wait_until(look, 60, "a worker runs"))
+        return self.random.choice(wait_until(look, PATIENCE, "a worker runs"))
 
     def kill_worker(self):
         pid = self.find_worker()
@@ -114,13 +115,13 @@ class Chaos:
             self.cluster.kill_process(pid)
         except ProcessLookupError:
             return
-        wait_until(lambda: not self.cluster.alive(pid), 10, "the worker is gone")
+        wait_until(lambda: not self.cluster.alive(pid), PATIENCE, "the worker is gone")
         self.wait_ready()
 
     def terminate_worker(self):
         pid = self.find_worker()
         self.ask("SELECT pg_terminate_backend(%s)", [pid])
-        wait_until(lambda: not self.cluster.alive(pid), 10, "a terminated worker ends")
+        wait_until(lambda: not self.cluster.alive(pid), 60, "a terminated worker ends")
 
     def terminate_storm(self):
         for _ in range(self.random.randrange(5, 25)):
@@ -209,10 +210,10 @@ class Chaos:
         self.ask("SELECT pg_create_restore_point('moment')")
         let_pass(self.random.uniform(0.2, 2))
         (wal,), = self.ask("SELECT pg_walfile_name(pg_switch_wal())")
-        wait_until(lambda: os.path.exists(os.path.join(archive, wal)), 60, f"{wal} is archived")
+        wait_until(lambda: os.path.exists(os.path.join(archive, wal)), PATIENCE, f"{wal} is archived")
         self.cluster.kill_server()
         other.start()
-        wait_until(lambda: not _recovering(other), 60, "the recovery has ended")
+        wait_until(lambda: not _recovering(other), PATIENCE, "the recovery has ended")
         self.replace_by(other)
 
     # ------------------------------------------------------------------------------ DDL

@@ -5,6 +5,8 @@ functions is in sql/privileges.sql."""
 import json
 import re
 
+from psycopg import sql
+
 from wait import wait_until
 
 # Whatever leaves the owner's identity, or outlives the batch.
@@ -68,13 +70,13 @@ def test_names_of_others_are_not_taken(db, kafka, topic, produce):
                     " FROM clicks GROUP BY 1")
     db.view("newest", "SELECT n % 2 AS odd, word FROM clicks", key="odd", on_conflict="update",
             delete_when="word = 'none'")
-    db.execute("CREATE SCHEMA evil")
+    db.execute("CREATE TABLE kept (n int); CREATE SCHEMA evil")
     for left, right, result in (("bigint", "bigint", "bigint"), ("numeric", "numeric", "numeric"),
                                 ("int", "int", "int")):
         db.execute(f"CREATE FUNCTION evil.plus({left}, {right}) RETURNS {result} LANGUAGE plpgsql AS"
                    " $$ BEGIN RAISE 'evil'; END $$;"
                    f" CREATE OPERATOR evil.+ (leftarg = {left}, rightarg = {right}, function = evil.plus)")
-    for kind in ("oid", "int", "bigint", "text"):
+    for kind in ("oid", "int", "bigint", "text", "name", "regclass", "json", "jsonb", '"char"'):
         db.execute(f"CREATE FUNCTION evil.same({kind}, {kind}) RETURNS boolean LANGUAGE plpgsql AS"
                    " $$ BEGIN RAISE 'evil'; END $$;"
                    f" CREATE OPERATOR evil.= (leftarg = {kind}, rightarg = {kind}, function = evil.same);"
@@ -91,6 +93,20 @@ def test_names_of_others_are_not_taken(db, kafka, topic, produce):
     db.wait("public.newest")
     db.execute("SELECT kafka.retry('public.sums', 'record_offset >= 0'); SELECT kafka.discard('public.sums')")
     db.execute("SELECT kafka.pause('public.sums'); SELECT kafka.resume('public.sums')")
+    # And what sessions do, where even temporary tables have our names.
+    db.execute("CREATE TEMP TABLE pg_class (n int); CREATE TEMP TABLE registry (n int); CREATE TEMP TABLE progress (n int);"
+               " SET search_path = pg_temp, evil, pg_catalog, public")
+    for view in ("sums", "newest"):
+        db.execute(f"REFRESH MATERIALIZED VIEW {view}; REFRESH MATERIALIZED VIEW CONCURRENTLY {view};"
+                   f" ALTER MATERIALIZED VIEW {view} SET (kafka.batch_rows = 7);"
+                   f" ALTER MATERIALIZED VIEW {view} RENAME TO other_{view}; ALTER MATERIALIZED VIEW other_{view} RENAME TO {view};"
+                   f" SELECT kafka.seek('{view}', 'latest')")
+    db.execute("SELECT view, state, reason, error FROM kafka.views")  # pg_get_viewdef itself is not proof against it
+    for relation in ("lag", "workers", "gaps", "dead_letters", "skipped", "history", "positions"):
+        db.execute(f"SELECT * FROM kafka.{relation}")
+    db.execute(f"SELECT * FROM kafka.sample('{db.server(kafka)}', '{topic}', 'json')")
+    db.execute("SELECT kafka.create_stream('public.s', 'clicks', 'INSERT INTO public.kept SELECT n FROM public.clicks');"
+               " SELECT kafka.drop_stream('public.s')")
     db.execute("SET search_path = public")
     assert db.rows("SELECT odd, records, total, mean::int, word FROM sums ORDER BY odd") == [
         (0, 5, 20, 4, "w8"), (1, 5, 25, 5, "w7")]
@@ -232,3 +248,77 @@ def test_a_superuser_lends_nobody_rights(db, kafka, topic, produce):
                                             "condition", "discard"}, seen
         for view in ("v", "k", "s"):
             db.execute(f"DROP MATERIALIZED VIEW mallory.{view}")
+
+
+def test_a_batch_leaves_nothing_of_its_code_behind(db, kafka, topic, produce):
+    """Settings, locks and identities that somebody's code takes for the session are gone when the next view has its
+    turn, and when the batch is over; code that is lent by another runs as that one, and no further."""
+    db.topic_table("clicks", "n int", kafka, topic=topic)
+    with db.role("mallory") as mallory, db.role("eve") as eve:
+        db.execute(f"CREATE SCHEMA mallory AUTHORIZATION {mallory}; CREATE SCHEMA eve AUTHORIZATION {eve};"
+                   f" GRANT SELECT ON clicks TO {mallory}; GRANT USAGE ON SCHEMA eve TO {mallory};"
+                   f" GRANT USAGE ON FOREIGN SERVER {db.server(kafka)} TO {mallory}; SET ROLE {eve}")
+        db.execute("""CREATE FUNCTION eve.lent() RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = eve AS $$
+            DECLARE state text := 'done'; BEGIN
+                BEGIN SET ROLE NONE; EXCEPTION WHEN OTHERS THEN state := SQLSTATE; END;
+                PERFORM set_config('lock_timeout', '1', false);
+                RETURN current_user || ' ' || state; END $$""")
+        db.execute(f"SET ROLE {mallory}")
+        db.execute("""CREATE FUNCTION mallory.take(n int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+                PERFORM set_config('search_path', 'mallory', false), set_config('datestyle', 'German', false),
+                    set_config('lock_timeout', '2', false), set_config('mallory.mark', 'left', false),
+                    set_config('transaction_read_only', 'on', false), set_config('row_security', 'off', false),
+                    pg_advisory_lock(n), pg_advisory_lock(17);
+                RETURN eve.lent() || ' ' || current_user || ' ' || current_setting('search_path'); END $$;
+            CREATE MATERIALIZED VIEW mallory.v WITH (kafka.continuous) AS
+                SELECT n, mallory.take(n) AS who FROM clicks WHERE 10 / (n - 5) IS NOT NULL""")
+        db.execute("RESET ROLE")
+        db.execute("""CREATE FUNCTION told() RETURNS text LANGUAGE sql AS $$ SELECT concat_ws('|', current_user,
+            current_setting('search_path'), current_setting('datestyle'), current_setting('lock_timeout'),
+            current_setting('mallory.mark', true), current_setting('transaction_read_only'),
+            current_setting('row_security')) $$""")
+        db.view("w", "SELECT n, public.told() AS told FROM clicks")
+        for first in range(0, 12, 4):
+            produce(topic, [{"n": n} for n in range(first, first + 4)])
+            db.wait_count("w", first + 4)
+            db.wait("mallory.v")
+        assert db.column("SELECT DISTINCT rtrim(told, '|') FROM w") == [
+            "postgres|pg_catalog, pg_temp|ISO, MDY|500ms||off|on"]
+        assert db.column("SELECT DISTINCT who FROM mallory.v") == ["eve 42501 mallory mallory"]
+        assert db.column("SELECT n FROM mallory.v ORDER BY n") == [n for n in range(12) if n != 5]
+        assert len(db.column("SELECT DISTINCT pid FROM kafka.workers")) == 1
+        wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0, 10,
+                   "locks are given back")
+        db.execute("DROP MATERIALIZED VIEW mallory.v")
+
+
+def test_options_are_never_sql(db, kafka, topic, produce):
+    """Servers, patterns, headers by name, keys by path: whatever they are called is looked for as it is. Topics have
+    no such names, and are refused by the table before anybody asks for them."""
+    db.execute("CREATE TABLE vault (n int)")
+    nasty = "x\"'); DROP TABLE vault; --\\ $$ %s%n"
+    server = sql.Identifier(nasty)
+
+    def run(statement, *literals):
+        return sql.SQL(statement).format(server, *map(sql.Literal, literals))
+
+    db.execute(run("CREATE SERVER {0} FOREIGN DATA WRAPPER kafka OPTIONS (bootstrap_servers {1})", kafka.bootstrap))
+    db.execute(run("CREATE USER MAPPING FOR PUBLIC SERVER {0}"))
+    for name in (nasty, "a\nb", "^" + topic, "../../etc/passwd", "t;--", "$$"):
+        for act in (run("CREATE FOREIGN TABLE bad (n int) SERVER {0} OPTIONS (topic {1})", name),
+                    run("SELECT * FROM kafka.sample({1}, {2}, 'json')", nasty, name)):
+            refused = db.error(act)
+            assert (refused.sqlstate, refused.diag.message_primary) == (
+                "HV024", f'invalid value for option "topic": "{name}"'), (name, refused)
+    db.execute(run("CREATE FOREIGN TABLE good (n int, h text OPTIONS (metadata {1}), k text OPTIONS (source 'key',"
+                   " path {2})) SERVER {0} OPTIONS (topic_pattern {3}, key_format 'json')",
+                   "header." + nasty, "$." + json.dumps(nasty), f"({topic}|{re.escape(nasty)}|.*'\\$\\$)"))
+    db.view("v", "SELECT * FROM good")
+    produce(topic, [{"record": {"value": {"n": 1}, "key": {nasty: nasty}, "headers": [(nasty, nasty.encode())]}}])
+    db.wait_count("v", 1)
+    assert db.rows("SELECT * FROM v") == db.rows("SELECT * FROM good") == [(1, nasty, nasty)]
+    assert db.value("SELECT connected FROM kafka.check(%s)", [nasty])
+    assert db.value("SELECT kafka.wait('v', %s, 0, 0, '10 ms')", [nasty]) is False
+    db.execute("SELECT kafka.seek('v', %s)", [nasty + "/0:7"])
+    assert db.value("SELECT next_offset FROM kafka.positions WHERE topic = %s", [nasty]) == 7
+    assert db.value("SELECT to_regclass('public.vault')") == "vault"

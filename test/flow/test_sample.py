@@ -99,3 +99,20 @@ def test_nothing_to_learn_from(db, kafka, topic):
         db.execute("RESET ROLE")
 
 
+
+
+def test_records_cannot_spoil_it(db, kafka, new_topic, produce):
+    """A producer chooses names and values; the statement that is printed is somebody's to run."""
+    db.execute("CREATE TABLE vault (n int)")
+    names = ["n int); DROP TABLE vault; --", 'a"b', "it's", "$$", "new\nline", "back\\slash", "%s"]
+    topic = new_topic()
+    produce(topic, [{name: n for n, name in enumerate(names)}, b'{"nul\\u0000": 1}', {"%s": "\0"}, {"%s": "\\u0000"}])
+    rows, (statement,) = sampled(db, db.server(kafka), topic, "json")
+    assert sorted((r[0], r[2]) for r in rows) == sorted((name, 1 + (name == "%s")) for name in names)
+    db.execute(statement)
+    (row,) = db.rows(f'SELECT * FROM "{topic}" LIMIT 1')
+    assert sorted(map(int, row)) == list(range(len(names)))
+    assert db.value("SELECT to_regclass('public.vault')") == "vault"
+    topic = new_topic()
+    produce(topic, [{"op": "c", "source": {}, "after": {"id": 1, "a'b": value}} for value in ("v", "\0")])
+    assert [r[:3] for r in sampled(db, db.server(kafka), topic, "debezium")[0]] == [("id", "bigint", 1), ("a'b", "text", 1)]
