@@ -29,6 +29,7 @@ class decoder final : public record_decoder {
     void decode(const record& r, rows& out) override;
 
   private:
+    bool decode_or_refuse(const record& r, rows& out, std::uint32_t first);
     bool decode_rows(const record& r, rows& out, std::uint32_t first);
     bool decode_metadata(const record& r);
     bool decode_key(const record& r, arena& memory);
@@ -164,9 +165,10 @@ origin origin_of(const record& r, arena& memory)
 void decoder::decode(const record& r, rows& out)
 {
     const std::uint32_t first = out.row_count();
-    const bool good = decode_rows(r, out, first);
+    const bool good = decode_or_refuse(r, out, first);
     if (!good)
         out.truncate(first);
+    out.begin_message(0); // for the row that says what is wrong
     if (!good && plan_->has_error_column)
         add_error_row(r, out);
     out.messages.push_back({r.topic_no, r.partition, r.offset, r.timestamp_ms, first,
@@ -180,6 +182,18 @@ void decoder::decode(const record& r, rows& out)
         add_reject(as_it_came, out);
     if (plan_->keeps_records)
         out.origins.push_back(as_it_came);
+}
+
+bool decoder::decode_or_refuse(const record& r, rows& out, std::uint32_t first)
+try {
+    out.begin_message(r.value.size);
+    return decode_rows(r, out, first);
+} catch (const rows::too_many&) {
+    why_ = problem();
+    std::memcpy(why_.sqlstate, "54000", sizeof why_.sqlstate);
+    why_.reason = "a record makes too many rows";
+    why_.detail = "Its rows have more values than it has bytes, and more than 8 million.";
+    return false;
 }
 
 bool decoder::decode_rows(const record& r, rows& out, std::uint32_t first)

@@ -6,6 +6,7 @@
 // the mark. It has position() and seek(), at_end(), and error(): why next() said no.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <new>
 #include <string>
@@ -41,6 +42,7 @@ class document_decoder final : public payload_decoder {
         values_.convert().memory = &memory;
         out_ = &out;
         reader_.open(payload.view());
+        most_json_ = std::max(most_json, most_times * payload.size);
         bool good = payload.size > 0 || fail("The payload is empty.");
         while (good && !reader_.at_end())
             good = top_level();
@@ -51,6 +53,8 @@ class document_decoder final : public payload_decoder {
 
   private:
     static constexpr int most_depth = 500;
+    // Six bytes may stand for a number of 16 kB: bytes of JSON, or so many times the payload's.
+    static constexpr std::size_t most_json = 64 << 20, most_times = 16;
     static constexpr cell_state refused = static_cast<cell_state>(outcome::refused);
 
     bool top_level()
@@ -251,6 +255,8 @@ class document_decoder final : public payload_decoder {
             } else if (values_.append_json(json_, it) == outcome::refused) {
                 return false;
             }
+            if (json_.size() > most_json_)
+                return fail("The payload is too large as JSON.");
         }
         json_ += map ? '}' : ']';
         return true;
@@ -295,6 +301,7 @@ class document_decoder final : public payload_decoder {
     typed_values values_;
     Reader reader_;
     std::string json_, key_;
+    std::size_t most_json_ = most_json;
 
     // While decode() runs.
     rows* out_ = nullptr;

@@ -10,6 +10,7 @@
 // pg/datums.cpp proves the layout against the server's macros.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -90,16 +91,23 @@ class rows {
     row add_row()
     {
         std::size_t at = static_cast<std::size_t>(row_count_) * columns_;
-        if (at + columns_ > cells_.size()) {
-            std::size_t n = (at + columns_) * 2;
-            states_.resize(n); // first, since the cells' size is asked: memory may end in between
-            cells_.resize(n);
-        }
+        if (at + columns_ > room_)
+            grow(at + columns_);
         if (columns_ > 0)
             std::memset(states_.data() + at, static_cast<int>(cell_state::null), columns_);
         ++row_count_;
         return {cells_.data() + at, states_.data() + at};
     }
+    // What a few bytes may say twice a million times is bounded: a message makes as many cells as it
+    // has bytes, or so many. add_row() throws too_many behind them.
+    static constexpr std::size_t most_cells = 8 << 20;
+    struct too_many {};
+    void begin_message(std::size_t bytes)
+    {
+        most_ = std::size_t{row_count_} * columns_ + std::max(bytes, most_cells);
+        room_ = std::min(most_, cells_.size());
+    }
+
     // A row again, to fill cells that do not come from the payload.
     row at(std::uint32_t r)
     {
@@ -125,6 +133,11 @@ class rows {
         for (auto& of_layout : tuples)
             of_layout.clear();
         row_count_ = 0;
+        if (cells_.size() > most_kept) {
+            cells_ = {};
+            states_ = {};
+            room_ = 0;
+        }
     }
 
     arena memory;
@@ -136,7 +149,22 @@ class rows {
     std::vector<std::vector<tuple_head*>> tuples;
 
   private:
+    static constexpr std::size_t most_kept = 2 << 20; // cells, until the next chunk
+
+    void grow(std::size_t cells)
+    {
+        if (cells > most_)
+            throw too_many();
+        if (cells > cells_.size()) {
+            const std::size_t n = std::min(cells * 2, std::max(most_, cells));
+            states_.resize(n); // first, since the cells' size is asked: memory may end in between
+            cells_.resize(n);
+        }
+        room_ = std::min(most_, cells_.size());
+    }
+
     std::size_t columns_;
+    std::size_t most_ = SIZE_MAX, room_ = 0; // cells: that may be, that are there for it
     std::uint32_t row_count_ = 0;
     std::vector<cell> cells_;
     std::vector<cell_state> states_;

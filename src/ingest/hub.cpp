@@ -157,7 +157,11 @@ class hub_impl final : public hub {
 
     std::vector<std::string> take_log(client_handle* h) noexcept override
     try {
-        return h->core->client->take_log();
+        std::vector<std::string> lines = h->core->client->take_log();
+        if (h->core->asked != h->core->client)
+            for (std::string& line : h->core->asked->take_log())
+                lines.push_back(std::move(line));
+        return lines;
     } catch (...) {
         return {};
     }

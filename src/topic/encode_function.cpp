@@ -11,7 +11,9 @@ extern "C" {
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/typcache.h"
 }
 
@@ -118,11 +120,28 @@ given_values values_of(const given_row& r, const decode_columns& made, std::stri
     return all;
 }
 
-// What the rows of one statement share; in a memory context of its own below the function's.
+// Counts what may have altered a table, a server or a user mapping: by others, by us, by a rollback.
+std::uint64_t changes = 0;
+
+void count_changes()
+{
+    static bool registered = false;
+    if (registered)
+        return;
+    CacheRegisterRelcacheCallback([](Datum, Oid) { ++changes; }, Datum(0));
+    for (int cache : {FOREIGNSERVEROID, USERMAPPINGOID})
+        CacheRegisterSyscacheCallback(
+            cache, [](Datum, int, uint32) { ++changes; }, Datum(0));
+    registered = true;
+}
+
+// What the rows of one statement share; in a memory context of its own below the function's, which may
+// live longer than a statement (PL/pgSQL keeps an expression for a transaction).
 struct encoding {
     MemoryContext in;
     Oid relid, user;
-    CommandId command; // one that alters the table makes it old
+    TimestampTz statement;
+    std::uint64_t changes;
     decode_columns made;
     std::string format, subject;
     const decode::format_row* row;
@@ -133,9 +152,10 @@ std::unique_ptr<encoding> make_encoding(Oid relid, bool of_key)
     Bitmapset* whole_row =
         pg::call([] { return bms_make_singleton(0 - FirstLowInvalidHeapAttributeNumber); });
     const Oid user = GetUserId();
-    auto e = std::make_unique<encoding>(encoding{nullptr, relid, user, GetCurrentCommandId(false),
-                                                 make_decode_columns(relid, user, whole_row), "",
-                                                 "", nullptr});
+    const std::uint64_t before = changes; // another's while it is made is seen at the next row
+    auto e = std::make_unique<encoding>(
+        encoding{nullptr, relid, user, GetCurrentStatementStartTimestamp(), before,
+                 make_decode_columns(relid, user, whole_row), "", "", nullptr});
     const decode::row_plan& plan = *e->made.plan;
     e->format = !of_key ? plan.format : plan.key_format.empty() ? "raw" : plan.key_format;
     e->row = decode::find_format(e->format);
@@ -151,7 +171,8 @@ const encoding& encoding_of(FmgrInfo* function, Oid relid, bool of_key)
 {
     auto* kept = static_cast<encoding*>(function->fn_extra);
     if (!kept || kept->relid != relid || kept->user != GetUserId() ||
-        kept->command != GetCurrentCommandId(false)) {
+        kept->statement != GetCurrentStatementStartTimestamp() || kept->changes != changes) {
+        pg::call([] { count_changes(); });
         function->fn_extra = nullptr;
         auto fresh = make_encoding(relid, of_key);
         fresh->in = pg::call([&] {

@@ -147,6 +147,23 @@ def test_what_a_statement_keeps_is_given_up_when_the_table_changes(edb):
                 " IF b <> '\\x81a16101' THEN RAISE '%', b; END IF; END $$")
 
 
+def test_what_a_transaction_keeps_is_given_up_when_the_table_changes(edb):
+    """PL/pgSQL keeps an expression longer than a statement."""
+    edb.execute("CREATE FOREIGN TABLE kept (a int, b text) SERVER s OPTIONS (topic 't', format 'json');"
+                "CREATE FUNCTION enc() RETURNS text LANGUAGE plpgsql AS $$DECLARE b text;"
+                " BEGIN b := convert_from(kafka.encode(ROW(1, 'x')::kept), 'UTF8'); RETURN b; END$$")
+    json = edb.value("SELECT enc()")
+    with edb.connection.transaction():
+        assert edb.value("SELECT enc()") == json
+        edb.execute("SAVEPOINT a; ALTER FOREIGN TABLE kept OPTIONS (SET format 'csv')")
+        assert edb.value("SELECT enc()") == "1,x\n"
+        edb.execute("ROLLBACK TO a")
+        assert edb.value("SELECT enc()") == json
+        with edb.connect() as other:
+            other.execute("ALTER FOREIGN TABLE kept OPTIONS (SET format 'csv')")
+        assert edb.value("SELECT enc()") == "1,x\n"
+
+
 def test_influx_lines(edb):
     edb.execute("CREATE FOREIGN TABLE l (measurement text, host text OPTIONS (path 'tag.ho st'), f float8, i int8,"
                 " b boolean, s text, time timestamptz) SERVER s OPTIONS (topic 't', format 'influx')")

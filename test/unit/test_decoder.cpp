@@ -222,3 +222,34 @@ TEST(paths_are_parsed)
                             "$[\"a\"", "$[\"a]", "$.*", "$.a[99999999999999999999]", "$.a]"})
         CHECK(shown(bad).starts_with("!"));
 }
+
+TEST(a_message_makes_no_more_cells_than_its_bytes_allow)
+{
+    std::vector<column> columns;
+    for (int i = 0; i < 1000; i++)
+        columns.push_back(from_payload("c" + std::to_string(i), t_int));
+    const auto rows_of = [](std::string_view row, std::size_t times) {
+        std::string all = "[";
+        for (std::size_t i = 0; i < times; i++)
+            all += (i ? "," : "") + std::string(row);
+        return all + "]";
+    };
+    constexpr std::size_t most = rows::most_cells / 1000;
+    decoding d{table(columns)};
+    d.decode(rows_of("{}", most));
+    CHECK_EQ(d.rows.row_count(), most);
+    CHECK_EQ(
+        d.decode(rows_of("{}", most + 1)),
+        "!54000 a record makes too many rows (Its rows have more values than it has bytes, and "
+        "more than 8 million.)");
+    CHECK_EQ(d.rows.row_count(), most);
+    CHECK(d.decode("{\"c0\": 7}").starts_with("7,null,null,"));
+    d.rows.reset();
+    CHECK(d.decode("{\"c0\": 8}").starts_with("8,null,null,"));
+
+    decoding c{table(columns, "cbor")};
+    CHECK(c.decode("\x9f" + std::string(most + 1, '\xa0') + "\xff").starts_with("!54000 "));
+    CHECK(c.decode("\xa1\x62"
+                   "c1\x05")
+              .starts_with("null,5,null,"));
+}
