@@ -66,6 +66,31 @@ bool read_decimal(std::string_view text, std::string& magnitude, bool& negative,
     return true;
 }
 
+bool same_decimal(std::string_view a, std::string_view b)
+{
+    struct number {
+        std::string digits; // neither begins nor ends with a zero; none: the number is zero
+        bool negative;
+        std::int64_t scale;
+
+        bool read(std::string_view text)
+        {
+            if (!read_digits(text, digits, negative, scale))
+                return false;
+            digits.erase(0, digits.find_first_not_of('0'));
+            for (; digits.ends_with('0'); scale--)
+                digits.pop_back();
+            return true;
+        }
+        bool operator==(const number& o) const
+        {
+            return digits == o.digits &&
+                   (digits.empty() || (negative == o.negative && scale == o.scale));
+        }
+    } one, other;
+    return one.read(a) && other.read(b) && one == other;
+}
+
 bool read_unscaled(std::string_view text, std::int64_t scale, std::string& out)
 {
     std::string digits;

@@ -15,4 +15,7 @@ bool read_decimal(std::string_view text, std::string& magnitude, bool& negative,
 // The same at a scale of the caller's, in two's complement as short as can be. False: digits would be lost.
 bool read_unscaled(std::string_view text, std::int64_t scale, std::string& twos_complement);
 
+// Whether both are the same number: 1.50 and 15e-1.
+bool same_decimal(std::string_view a, std::string_view b);
+
 } // namespace ke::decode

@@ -2,9 +2,10 @@
 // its number), or in an object container.
 #include "decode/encoder.h"
 
+#include <algorithm>
 #include <bit>
-#include <cmath>
 
+#include "decode/avro_reader.h"
 #include "decode/avro_schema.h"
 #include "decode/big_number.h"
 #include "decode/format.h"
@@ -45,6 +46,7 @@ class avro_writer {
     bool branch(const avro_type& type, const value& v, int depth);
     bool take_back(std::size_t start, std::uint64_t writes_before);
     bool record(const avro_type& type, const value& v, int depth);
+    bool has_all(const avro_type& type, const value& v);
     bool items(const avro_type& type, const value& v, int depth);
     bool plain(const avro_type& type, const value& v);
     bool integer(const avro_type& type, const value& v);
@@ -77,15 +79,14 @@ bool avro_writer::refuse(const avro_type& type, const value& v)
 
 bool avro_writer::write(const avro_type& type, const value& v, int depth)
 {
-    constexpr int most_depth = 500;
     value tree;
     writes_++;
-    if (depth > most_depth || (v.what == kind::json && type.kind != avro_kind::string &&
-                               !parse_json(v.s, memory_, tree))) {
+    if (depth > avro_reader::most_depth ||
+        (v.what == kind::json && !parse_json(v.s, memory_, tree))) {
         why = "the value is nested too deep";
         return false;
     }
-    if (v.what == kind::json && type.kind != avro_kind::string)
+    if (v.what == kind::json)
         return write(type, tree, depth);
     switch (type.kind) {
     case avro_kind::union_:
@@ -166,14 +167,16 @@ bool avro_writer::take_back(std::size_t start, std::uint64_t writes_before)
     return !gave_up_;
 }
 
-// A field that no column is: null where it may be, else its default.
+// A field that no column is: its default, else null where it may be. A column that no field is must be null.
 bool avro_writer::record(const avro_type& type, const value& v, int depth)
 {
     static const value none;
+    std::size_t taken = 0;
     for (const avro_field& f : type.fields) {
         const value* found = v.find(f.name);
         for (std::size_t a = 0; !found && a < f.aliases.size(); a++)
             found = v.find(f.aliases[a]);
+        taken += found && found->what != kind::null;
         value otherwise;
         if (!found && !f.default_json.empty()) {
             if (!parse_json(f.default_json, memory_, otherwise))
@@ -184,6 +187,22 @@ bool avro_writer::record(const avro_type& type, const value& v, int depth)
         if (!write(*f.type, found ? *found : none, depth + 1)) {
             if (trying_ == 0)
                 why = "field " + f.name + ": " + why;
+            return false;
+        }
+    }
+    return taken == v.count() || has_all(type, v);
+}
+
+bool avro_writer::has_all(const avro_type& type, const value& v)
+{
+    for (std::size_t i = 0; i < v.items.size(); i++) {
+        auto takes = [&](const avro_field& f) {
+            return f.name == v.names[i] ||
+                   std::find(f.aliases.begin(), f.aliases.end(), v.names[i]) != f.aliases.end();
+        };
+        if (v.items[i].what != kind::null &&
+            std::none_of(type.fields.begin(), type.fields.end(), takes)) {
+            why = type.name + " has no field " + std::string(v.names[i]);
             return false;
         }
     }
@@ -290,8 +309,7 @@ bool avro_writer::integer(const avro_type& type, const value& v)
 bool avro_writer::real(const avro_type& type, const value& v)
 {
     double f;
-    if (!float_of(v, f) ||
-        (type.kind == avro_kind::float_ && std::isinf(static_cast<float>(f)) && !std::isinf(f)))
+    if (!real_of(v, type.kind == avro_kind::float_, f))
         return false;
     const std::uint64_t bits = type.kind == avro_kind::float_
                                    ? std::bit_cast<std::uint32_t>(static_cast<float>(f))
@@ -315,7 +333,6 @@ bool avro_writer::text(const avro_type& type, const value& v)
     case kind::text:
     case kind::interval:
     case kind::number:
-    case kind::json:
         string(v.s);
         return true;
     case kind::date:

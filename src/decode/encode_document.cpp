@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "decode/big_number.h"
 #include "decode/format.h"
 #include "decode/json_text.h"
 #include "decode/json_values.h"
@@ -179,6 +180,21 @@ bool float_of(const value& v, double& f)
     default:
         return false;
     }
+}
+
+bool real_of(const value& v, bool single, double& f)
+{
+    if (!float_of(v, f))
+        return false;
+    if (!std::isfinite(f) || v.what == kind::real4 || (v.what == kind::real8 && !single))
+        return true; // NaN, infinite; or there is room for all of it
+    value written{single ? kind::real4 : kind::real8};
+    written.f = single ? static_cast<double>(static_cast<float>(f)) : f;
+    const std::string given = v.what == kind::integer ? std::to_string(v.i)
+                              : v.what == kind::real8 ? real_text(v)
+                                                      : std::string(v.s);
+    f = written.f;
+    return std::isfinite(f) && same_decimal(given, real_text(written));
 }
 
 std::string real_text(const value& v)

@@ -1,11 +1,13 @@
 // influx: the way back, one line. Columns with path 'tag.x' are tags, all others fields but measurement and
 // time; nulls are left out. What a line cannot hold is refused: line breaks and a backslash at the end of
-// names and tags, empty ones, times that are not whole in their unit.
+// names and tags, empty ones, times that are not whole in their unit, bytes that are no text, objects and arrays of JSON.
 #include "decode/encoder.h"
 
 #include <cmath>
 
+#include "decode/json_values.h"
 #include "decode/scalars.h"
+#include "decode/utf8.h"
 
 #include "base/no_backend.h"
 
@@ -24,13 +26,25 @@ void append_escaped(std::string& out, std::string_view text, std::string_view sp
     }
 }
 
-std::string text_of(const value& v)
+// Arrays and composites: as their type writes them, which is what it reads.
+std::string own_text(const value& v, const type_desc& type)
 {
     std::string json;
+    arena memory;
+    json_values values({}, true);
+    values.convert.memory = &memory;
+    cell text;
+    append_json(json, v, false);
+    if (values.make(json, type, text) == outcome::pending)
+        json = reinterpret_cast<const char*>(text);
+    return json;
+}
+
+std::string text_of(const value& v, const type_desc& type)
+{
     switch (v.what) {
     case kind::text:
     case kind::interval:
-    case kind::json:
     case kind::number:
         return std::string(v.s);
     case kind::integer:
@@ -45,15 +59,15 @@ std::string text_of(const value& v)
     case kind::timestamp:
     case kind::timestamptz:
         return time_text(v);
-    default:
-        append_json(json, v, false);
-        if (v.what == kind::bytes)
-            json = json.substr(1, json.size() - 2);
-        return json;
+    case kind::array:
+    case kind::record:
+        return own_text(v, type);
+    default: // bytes that are text
+        return std::string(v.s);
     }
 }
 
-void append_field(std::string& out, const value& v)
+void append_field(std::string& out, const value& v, const type_desc& type)
 {
     if (v.what == kind::boolean) {
         out += v.i ? "true" : "false";
@@ -61,10 +75,10 @@ void append_field(std::string& out, const value& v)
         out += std::to_string(v.i) + 'i';
     } else if (v.what == kind::number ||
                ((v.what == kind::real4 || v.what == kind::real8) && std::isfinite(v.f))) {
-        out += text_of(v);
+        out += text_of(v, type);
     } else {
         out += '"';
-        append_escaped(out, text_of(v), "\"\\");
+        append_escaped(out, text_of(v, type), "\"\\");
         out += '"';
     }
 }
@@ -97,7 +111,7 @@ class line_parts {
     {
         if (text.empty())
             return refuse(c.name, "names and tags cannot be empty; NULL leaves a tag out.");
-        if (text.find('\n') != text.npos || text.ends_with('\\'))
+        if (text.find_first_of("\r\n") != text.npos || text.ends_with('\\'))
             return refuse(c.name,
                           "names and tags cannot have a line break, or end in a backslash.");
         append_escaped(out, text, special);
@@ -111,9 +125,11 @@ class line_parts {
 
 bool line_parts::measurement(const decode::column& c, const value& v)
 {
-    const std::string text = text_of(v);
+    const std::string text = text_of(v, c.type);
     if (text.starts_with('#'))
         return refuse(c.name, "a line that begins with # is a comment.");
+    if (text.starts_with('\t'))
+        return refuse(c.name, "white space at a line's beginning is passed over.");
     return word(c, measurement_, text, ", ");
 }
 
@@ -134,8 +150,13 @@ bool line_parts::time(const decode::column& c, const value& v, time_unit unit)
     return true;
 }
 
-bool line_parts::column(const decode::column& c, const value& v, time_unit unit)
+bool line_parts::column(const decode::column& c, const value& given, time_unit unit)
 {
+    arena memory;
+    value v = given;
+    if (v.what == kind::json &&
+        (!parse_json(given.s, memory, v) || v.what == kind::array || v.what == kind::record))
+        return refuse(c.name, "a line has no objects or arrays of JSON; it may have their text.");
     const bool own = c.where.empty(), one = own || c.where.size() == 1;
     const std::string& first = own ? c.name : c.where[0].name;
     if (c.whole_document || (one && !own && (first == "tags" || first == "fields")))
@@ -143,6 +164,8 @@ bool line_parts::column(const decode::column& c, const value& v, time_unit unit)
                       "it has no way back into a line; columns of single tags and fields have.");
     if (v.what == kind::null)
         return true;
+    if (v.what == kind::bytes && !is_utf8(v.s))
+        return refuse(c.name, "a line holds text, which these bytes are not.");
     if (one && first == "measurement")
         return measurement(c, v);
     if (one && first == "time")
@@ -152,13 +175,13 @@ bool line_parts::column(const decode::column& c, const value& v, time_unit unit)
         if (!word(c, tags_, c.where[1].name, ",= "))
             return false;
         tags_ += '=';
-        return word(c, tags_, text_of(v), ",= ");
+        return word(c, tags_, text_of(v, c.type), ",= ");
     }
     fields_ += fields_.empty() ? "" : ",";
     if (!word(c, fields_, one ? first : c.where[1].name, ",= "))
         return false;
     fields_ += '=';
-    append_field(fields_, v);
+    append_field(fields_, v, c.type);
     return true;
 }
 

@@ -2,8 +2,8 @@
 // then framed with its number and the message's indexes. Columns are fields by name, else by JSON name.
 #include "decode/encoder.h"
 
+#include <algorithm>
 #include <bit>
-#include <cmath>
 
 #include "decode/format.h"
 #include "decode/protobuf_schema.h"
@@ -89,15 +89,14 @@ bool whole_number(const value& v, bool is_unsigned, std::uint64_t& n)
 bool real(const proto_field& f, const value& v, std::string& out)
 {
     double d;
-    if (!float_of(v, d))
+    const bool single = f.kind == proto_kind::real4;
+    if (!real_of(v, single, d))
         return false;
-    if (f.kind == proto_kind::real8) {
+    if (single)
+        little_endian(out, std::bit_cast<std::uint32_t>(static_cast<float>(d)), 4);
+    else
         little_endian(out, std::bit_cast<std::uint64_t>(d), 8);
-        return true;
-    }
-    const float less = static_cast<float>(d);
-    little_endian(out, std::bit_cast<std::uint32_t>(less), 4);
-    return std::isinf(less) == std::isinf(d);
+    return true;
 }
 
 bool integer(const proto_field& f, const value& v, std::string& out)
@@ -119,10 +118,12 @@ bool integer(const proto_field& f, const value& v, std::string& out)
     return true;
 }
 
-// Text, or bytes.
+// Text, or bytes: what is read from them again.
 bool sized(const proto_field& f, const value& v, std::string& out)
 {
     std::string text;
+    if (f.kind == proto_kind::bytes && v.what != kind::bytes && v.what != kind::text)
+        return false;
     if (v.what == kind::date || v.what == kind::time || v.what == kind::timestamp ||
         v.what == kind::timestamptz)
         text = time_text(v);
@@ -176,6 +177,7 @@ class proto_writer {
 
   private:
     bool fields(const proto_message& type, const value& v, std::string& out, int depth);
+    bool has_all(const proto_message& type, const value& v);
     bool field(const proto_field& f, const value& v, std::string& out, int depth);
     bool element(const proto_field& f, const value& v, std::string& out, int depth);
     bool map(const proto_field& f, const value& v, std::string& out, int depth);
@@ -235,12 +237,32 @@ bool proto_writer::message(const proto_message& type, const value& v, std::strin
 
 bool proto_writer::fields(const proto_message& type, const value& v, std::string& out, int depth)
 {
+    std::size_t taken = 0;
     for (const proto_field& f : type.fields) {
         const value* found = v.find(f.name);
         if (!found)
             found = v.find(f.json_name);
-        if (found && found->what != kind::null && !field(f, *found, out, depth))
+        if (!found || found->what == kind::null)
+            continue;
+        taken++;
+        if (!field(f, *found, out, depth))
             return false;
+    }
+    return taken == v.count() || has_all(type, v);
+}
+
+// What is not null needs a field.
+bool proto_writer::has_all(const proto_message& type, const value& v)
+{
+    for (std::size_t i = 0; i < v.items.size(); i++) {
+        auto takes = [&](const proto_field& f) {
+            return f.name == v.names[i] || f.json_name == v.names[i];
+        };
+        if (v.items[i].what != kind::null &&
+            std::none_of(type.fields.begin(), type.fields.end(), takes)) {
+            why = type.name + " has no field " + std::string(v.names[i]);
+            return false;
+        }
     }
     return true;
 }
@@ -267,8 +289,9 @@ bool proto_writer::element(const proto_field& f, const value& v, std::string& ou
         varint(out, static_cast<std::uint64_t>(f.number) << 3 | type);
     };
     if (f.kind != proto_kind::message && f.kind != proto_kind::group) {
+        value tree;
         tag(wire_type(f));
-        return scalar(f, v, out) || refuse(f.name, v);
+        return (as_tree(v, tree) && scalar(f, tree, out)) || refuse(f.name, v);
     }
     std::string inside;
     if (!message(*f.message, v, inside, depth + 1))

@@ -54,6 +54,14 @@ struct value {
                 return &items[n];
         return nullptr;
     }
+    // How many items are not null.
+    std::size_t count() const
+    {
+        std::size_t n = 0;
+        for (const value& v : items)
+            n += v.what != kind::null;
+        return n;
+    }
 };
 
 // What is encoded: the values of the columns that come from the value, or from the key.
@@ -88,6 +96,8 @@ bool parse_json(std::string_view text, arena&, value&);
 // A number as a double: one that is whole, has digits that a double reaches, or is the text of what JSON
 // has no number for (NaN, Infinity). False: it is none.
 bool float_of(const value&, double&);
+// The same, and as a float where it is single. False also where reading it would give another number.
+bool real_of(const value&, bool single, double&);
 
 // As the json format reads it.
 void append_json(std::string& out, const value&, bool hex);

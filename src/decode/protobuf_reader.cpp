@@ -455,7 +455,7 @@ bool proto_reader::dynamic(const proto_schema& of, const proto_message& type, st
 {
     if (type.meaning != proto_meaning::value) { // fields = 1, values = 1
         const proto_field* all = type.find(1);
-        return all ? render_repeated(of, in, *all, depth + 1, values, json)
+        return all ? render_repeated(of, in, *all, depth, values, json)
                    : fail("A Struct has no fields.");
     }
     for (std::int32_t number = 2; number <= 6; number++) { // all but null_value

@@ -356,7 +356,8 @@ outcome typed_values::make_time(const item& v, const type_desc& type, cell& out)
     return text_to_cell(text_, type, convert(), out);
 }
 
-// Bytes are bytea, a uuid where there are 16 of them, or text where they are text.
+// Bytes are bytea, a uuid where there are 16 of them, or text where they are text: of a text type, or of one
+// that is read from text.
 outcome typed_values::make_bytes(std::string_view bytes, const type_desc& type, cell& out)
 {
     switch (type.type) {
@@ -364,9 +365,11 @@ outcome typed_values::make_bytes(std::string_view bytes, const type_desc& type, 
         return make_bytea(bytes, convert(), out);
     case cell_type::uuid:
         if (bytes.size() != 16)
-            break;
+            return bytes.size() >= 32 && is_utf8(bytes) ? text_to_cell(bytes, type, convert(), out)
+                                                        : refuse_bytes();
         out = pointer_cell(convert().memory->copy(bytes).data());
         return outcome::value;
+    case cell_type::other:
     case cell_type::text:
     case cell_type::varchar:
     case cell_type::bpchar:
@@ -374,8 +377,12 @@ outcome typed_values::make_bytes(std::string_view bytes, const type_desc& type, 
             return refuse_utf8();
         return text_to_cell(bytes, type, convert(), out);
     default:
-        break;
+        return refuse_bytes();
     }
+}
+
+outcome typed_values::refuse_bytes()
+{
     return convert().refuse("22P02", "bytes cannot fill a column of this type",
                             "Declare the column as bytea.");
 }

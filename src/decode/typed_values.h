@@ -81,6 +81,7 @@ class typed_values {
     outcome make_bytes(std::string_view bytes, const type_desc& type, cell& out);
     outcome make_by_json(const item& value, const type_desc& type, cell& out);
     outcome refuse_utf8();
+    outcome refuse_bytes();
 
     json_values json_;
     std::string text_;

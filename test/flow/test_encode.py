@@ -172,6 +172,11 @@ def test_influx_lines(edb):
     for row in (["m,x y", "a=b, c", "0.5", "-3", "t", 'say "hi" \\o/', "2026-11-21 10:00:00.123456+00"],
                 ["m", None, "1e20", None, None, None, "1900-01-01 00:00:00.5+00"]):
         round_trip(edb, "l", columns, dict(zip(columns, row)))
+    more = {"measurement": "text", "by": "bytea", "ai": "int[]", "at": "text[]", "r": "pair", "j": "jsonb"}
+    table(edb, "more", more, format="influx")
+    for row in (["m", "\\x6869c3a9", "{{1,NULL},{3,4}}", '{"a b",NULL,"\\"\\\\,"}', '(5,"x,""y")', '"[1]"'],
+                ["m", "\\x", "{}", "{}", "(,)", "1.5"]):
+        round_trip(edb, "more", more, dict(zip(more, row)))
     table(edb, "u", {"measurement": "text", "f": "int", "time": "timestamptz"}, format="influx", timestamp_unit="s")
     table(edb, "w", {"measurement": "text", "f": "int", "time": "text"}, format="influx")
     good = "'h', 1, NULL, NULL, NULL, NULL"
@@ -186,6 +191,8 @@ def test_influx_lines(edb):
             r"ROW('m', 'h\', 1, NULL, NULL, NULL, NULL)::l": "or end in a backslash",
             "ROW('m', 'h', 1, NULL, NULL, NULL, '2300-01-01')::l": "64 bits of nanoseconds",
             "ROW('m', 'h', 1, NULL, NULL, NULL, 'infinity')::l": "a time is a timestamp",
+            r"ROW('m', '\xff', NULL, NULL, NULL, NULL)::more": "which these bytes are not",
+            "ROW('m', NULL, NULL, NULL, NULL, '[1]')::more": "it may have their text",
             "ROW('m', 1, '2026-11-22 00:00:00.5Z')::u": "not whole in the unit",
             "ROW('m', 1, E'1\\nm f=2')::w": "a time is a timestamp"}.items():
         e = edb.error(f"SELECT kafka.encode({line})")
@@ -253,7 +260,7 @@ def test_avro_gives_up_on_unions_within_unions(edb):
 
 @pytest.mark.parametrize("type", ["float", "double"])
 def test_what_is_no_number_is_refused(edb, type):
-    """In Avro and in Protobuf."""
+    """In Avro and in Protobuf; and a number that would come back as another one."""
     table(edb, "a", {"f": "text", "n": "numeric", "d": "float8"}, format="avro", avro_schema=json.dumps(
         {"type": "record", "name": "R", "fields": [{"name": c, "type": ["null", type]} for c in "fnd"]}))
     with Registry() as registry:
@@ -262,8 +269,9 @@ def test_what_is_no_number_is_refused(edb, type):
         edb.execute(f"ALTER SERVER s OPTIONS (ADD schema_registry_url '{registry.url}')")
         table(edb, "p", {"f": "text", "n": "numeric", "d": "float8"}, format="protobuf")
         for name in "ap":
-            bad = ["'hello', NULL, NULL", "'', NULL, NULL", "'1.5x', NULL, NULL", "NULL, 1e400, NULL"]
-            for row in bad + (["NULL, NULL, 1e300"] if type == "float" else []):
+            bad = ["'hello', NULL, NULL", "'', NULL, NULL", "'1.5x', NULL, NULL", "NULL, 1e400, NULL",
+                   "NULL, 9007199254740993, NULL", "NULL, 0.12345678901234567890, NULL"]
+            for row in bad + (["NULL, NULL, 1e300", "NULL, NULL, 0.123456789"] if type == "float" else []):
                 e = edb.error(f"SELECT kafka.encode(ROW({row})::{name})")
                 assert e.sqlstate == "22P02" and "does not fit" in e.diag.message_detail, row
             back = f"SELECT (kafka.decode(NULL::{name}, kafka.encode(ROW({{}})::{name}))).*"
@@ -272,11 +280,34 @@ def test_what_is_no_number_is_refused(edb, type):
 
 def test_protobuf_text_is_utf8(edb):
     with Registry() as registry:
-        registry.register("t-value", 'syntax = "proto3"; message M { string s = 1; }', type="PROTOBUF")
+        registry.register("t-value", 'syntax = "proto3"; message M { string s = 1; bytes b = 2; }', type="PROTOBUF")
         edb.execute(f"ALTER SERVER s OPTIONS (ADD schema_registry_url '{registry.url}')")
         table(edb, "t", {"s": "bytea"}, format="protobuf")
         assert bytes(edb.value("SELECT kafka.encode(ROW('\\xc3a9')::t)"))[6:] == b"\x0a\x02\xc3\xa9"
         assert edb.error("SELECT kafka.encode(ROW('\\xff00')::t)").sqlstate == "22P02"
+        table(edb, "u", {"b": "uuid"}, format="protobuf")
+        round_trip(edb, "u", {"b": "uuid"}, {"b": "0e984725-c51c-4bf4-9960-e1c80e27aba0"})
+        table(edb, "d", {"b": "date"}, format="protobuf")
+        assert edb.error("SELECT kafka.encode(ROW('2026-11-22')::d)").sqlstate == "22P02"
+
+
+@pytest.mark.parametrize("format", ["avro", "protobuf"])
+def test_what_no_field_takes_is_refused(edb, format):
+    with Registry() as registry:
+        if format == "avro":
+            registry.register("t-value", {"type": "record", "name": "M", "fields": [
+                {"name": "a", "type": ["null", "string"]}, {"name": "j", "type": "string", "default": ""}]})
+        else:
+            registry.register("t-value", 'syntax = "proto3"; message M { string a = 1; string j = 2; }', type="PROTOBUF")
+        edb.execute(f"ALTER SERVER s OPTIONS (ADD schema_registry_url '{registry.url}')")
+        table(edb, "t", {"a": "text", "b": "int"}, format=format)
+        assert edb.value("SELECT (kafka.decode(NULL::t, kafka.encode(ROW('x', NULL)::t))).a") == "x"
+        e = edb.error("SELECT kafka.encode(ROW('x', 1)::t)")
+        assert e.sqlstate == "22P02" and e.diag.message_detail == "M has no field b."
+        # JSON is what it is, and not its text.
+        table(edb, "k", {"j": "jsonb"}, format=format)
+        round_trip(edb, "k", {"j": "jsonb"}, {"j": '"x"'})
+        assert edb.error("SELECT kafka.encode(ROW('{}')::k)").sqlstate == "22P02"
 
 
 AVRO = {"type": "record", "name": "R", "fields": [
