@@ -1,10 +1,12 @@
 """What formats make of records, through the server: types without a fast path, too, and refusals."""
 
 import json
+import os
 from decimal import Decimal
 
 import psycopg
 import pytest
+from google.protobuf import descriptor_pb2
 
 
 def send(produce, topic, *values, **more):
@@ -112,3 +114,46 @@ def test_another_encoding(bare_db, kafka, topic, produce):
         with pytest.raises(psycopg.errors.InvalidTextRepresentation, match='column "gr\u00f6\u00dfe"'):
             c.execute("SELECT * FROM kafka.decode(NULL::u, convert_to('{\"gr\u00f6\u00dfe\": true}', 'UTF8'))")
     bare_db.execute("DROP DATABASE latin")
+
+
+def test_a_view_and_its_file_of_types(db, kafka, topic, produce, tmp_path):
+    """A running view keeps the types it began with until its table is altered. A file that is gone is no record's
+    fault: the view waits for it, and goes on by itself."""
+    file = tmp_path / "types"
+    for folder in (tmp_path, *tmp_path.parents):
+        if os.stat(folder).st_uid == os.getuid() and not os.stat(folder).st_mode & 1:
+            folder.chmod(0o711)  # the server may be another user's
+
+    def write(number):
+        field = descriptor_pb2.FieldDescriptorProto(name="a", number=number, type=5, label=1)
+        made = descriptor_pb2.FileDescriptorProto(name="m.proto", message_type=[
+            descriptor_pb2.DescriptorProto(name="M", field=[field])])
+        file.write_bytes(descriptor_pb2.FileDescriptorSet(file=[made]).SerializeToString())
+        file.chmod(0o644)
+
+    def alter(n):
+        db.execute(f"ALTER FOREIGN TABLE t OPTIONS ({'ADD' if n == 1 else 'SET'} batch_rows '{n}')")
+
+    write(1)
+    db.topic_table("t", "a int", kafka, topic, format="protobuf", protobuf_message="M",
+                   protobuf_descriptor_set_file=file)
+    db.view("v", "SELECT * FROM t")
+    send(produce, topic, b"\x08\x07")
+    db.wait_count("v", 1)
+    write(2)
+    send(produce, topic, b"\x08\x08\x10\x09")
+    db.wait_count("v", 2)
+    assert db.column("SELECT a FROM v ORDER BY a") == [7, 8]
+    alter(1)
+    send(produce, topic, b"\x08\x08\x10\x09")
+    db.wait_count("v", 3)
+    assert db.column("SELECT a FROM v ORDER BY a") == [7, 8, 9]
+    file.unlink()
+    alter(2)
+    send(produce, topic, b"\x10\x0a")
+    state, reason, error = db.wait_state("v", "retrying")
+    assert str(file) in f"{reason} {error}"
+    write(2)
+    db.wait_count("v", 4)
+    assert db.column("SELECT a FROM v ORDER BY a") == [7, 8, 9, 10]
+    assert db.value("SELECT count(*) FROM kafka.dead_letters") == 0

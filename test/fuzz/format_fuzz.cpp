@@ -4,6 +4,7 @@
 //   avro, json, ...           a payload, without a schema or with one in the table's options
 //   avro_framed, ...          a payload in a registry's frame; the registry has one schema, for all
 //   avro_registry, ...        lines, which are the registry's answers; an empty line; a framed payload
+//   encoded                   a row, for all formats: encoded and decoded (encoded.cpp)
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "decode/decoder.h"
+#include "encoded.h"
 #include "registry.h"
 
 using namespace ke;
@@ -271,6 +273,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 {
     static std::vector<table> tables;
     std::string_view input(reinterpret_cast<const char*>(data), size);
+    if (format == "encoded") {
+        ke::fuzz::encode_and_decode(input);
+        return 0;
+    }
     if (ends(format, "_registry")) { // which the decoders remember
         tables.clear();
         input = take_answers(input);

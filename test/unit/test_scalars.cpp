@@ -3,6 +3,7 @@
 #include "check.h"
 #include "decoding.h"
 
+#include "decode/big_number.h"
 #include "decode/scalars.h"
 #include "decode/utf8.h"
 #include "base/no_backend.h"
@@ -104,4 +105,14 @@ TEST(base64_and_hex)
         out.clear();
         CHECK(!decode_base64(bad, out));
     }
+}
+
+TEST(decimals_that_are_the_same_number)
+{
+    for (auto [a, b] :
+         {std::pair{"1.50", "15e-1"}, {"-0", "0.00"}, {"100", "1E+2"}, {"0.1", "0.1"}})
+        CHECK(same_decimal(a, b));
+    for (auto [a, b] :
+         {std::pair{"1", "-1"}, {"12", "21"}, {"1", "10"}, {"0", "1"}, {"NaN", "NaN"}, {"", "0"}})
+        CHECK(!same_decimal(a, b));
 }
