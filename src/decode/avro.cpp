@@ -316,6 +316,7 @@ bool avro_decoder::value(const avro_type& type, const avro_type* reader, json_no
 bool avro_decoder::record(const avro_type& type, const avro_type* reader, json_node& node,
                           int depth)
 {
+    const std::size_t began = reader_.position();
     if (!reader_.spend(1))
         return false;
     const record_plan& plan = plan_of(type, reader, node);
@@ -328,6 +329,7 @@ bool avro_decoder::record(const avro_type& type, const avro_type* reader, json_n
             return false;
         }
     }
+    reader_.end_record(began);
     for (const auto& [branch, json] : plan.defaults)
         if (!fill_json(*branch, json))
             return false;

@@ -208,13 +208,16 @@ bool avro_reader::skip(const avro_type& type, int depth)
     std::string_view s;
     std::int64_t n;
     switch (type.kind) {
-    case avro_kind::record:
+    case avro_kind::record: {
+        const std::size_t began = at_;
         if (!spend(1))
             return false;
         for (const avro_field& f : type.fields)
             if (!skip(*f.type, depth + 1))
                 return false;
+        end_record(began);
         return true;
+    }
     case avro_kind::union_: {
         const avro_type* chosen = branch(type);
         return chosen && skip(*chosen, depth + 1);
@@ -256,6 +259,7 @@ bool avro_reader::render_record(const avro_type& type, const avro_type* reader, 
 {
     bool first = true;
     std::vector<bool> written(reader ? reader->fields.size() : 0);
+    const std::size_t began = at_;
     if (!spend(1))
         return false;
     json += '{';
@@ -282,6 +286,7 @@ bool avro_reader::render_record(const avro_type& type, const avro_type* reader, 
         json += r.default_json;
     }
     json += '}';
+    end_record(began);
     return true;
 }
 
@@ -341,6 +346,7 @@ const avro_type* avro_reader::branch(const avro_type& type)
         fail("A union has no such branch.");
         return nullptr;
     }
+    ++budget_; // the branch may take no bytes, its number did
     return type.branches[static_cast<std::size_t>(n)];
 }
 

@@ -1,5 +1,6 @@
 // Avro's bytes, read as a schema says. Never reads past the end, never believes a count: what takes
-// no bytes is bounded by a budget (records within records may make many of nothing). A false or null result: error() says what is wrong.
+// no bytes is bounded by a budget (records within records may make many of nothing). A false or null
+// result: error() says what is wrong.
 #pragma once
 
 #include <string>
@@ -88,6 +89,8 @@ class avro_reader {
         }
     }
     bool spend(std::uint64_t items);
+    // A record that began there: one that took bytes is bounded by them, and costs nothing.
+    void end_record(std::size_t began) { budget_ += at_ != began; }
 
     bool number(std::int64_t& n);
     bool take(std::uint64_t n, std::string_view& s);

@@ -180,14 +180,20 @@ namespace {
 
 const std::string mark = "0123456789abcdef";
 
+// As Avro writes a number that is not negative.
+std::string number(std::size_t value)
+{
+    std::string out;
+    for (std::size_t n = value * 2; n || out.empty(); n >>= 7)
+        out += static_cast<char>((n & 0x7F) | (n >> 7 ? 0x80 : 0));
+    return out;
+}
+
 std::string container_of(const std::string& schema, std::string_view codec, std::string_view blocks)
 {
-    std::string size;
-    for (std::size_t n = schema.size() * 2; n; n >>= 7)
-        size += static_cast<char>((n & 0x7F) | (n >> 7 ? 0x80 : 0));
-    return std::string("Obj\1\4\26avro.schema", 17) + size + schema + "\24avro.codec" +
-           static_cast<char>(codec.size() * 2) + std::string(codec) + std::string(1, '\0') + mark +
-           std::string(blocks);
+    return std::string("Obj\1\4\26avro.schema", 17) + number(schema.size()) + schema +
+           "\24avro.codec" + static_cast<char>(codec.size() * 2) + std::string(codec) +
+           std::string(1, '\0') + mark + std::string(blocks);
 }
 
 } // namespace
@@ -242,6 +248,49 @@ TEST(avro_containers)
         "name": "r", "fields": [{"name": "b", "type": "long", "aliases": ["a"]},
                                 {"name": "c", "type": "string", "default": "none"}]})");
     CHECK_EQ(decoding(resolved).decode(container("null", two)), "1,none|2,none");
+}
+
+// What takes bytes is bounded by them, however many rows they are; rows of no bytes are not.
+TEST(avro_containers_of_many_rows)
+{
+    // A block of n data, so many bytes long; as deflate stores it, whose pieces end at 65535 bytes.
+    auto block = [](std::size_t n, const std::string& data) {
+        return number(n) + number(data.size()) + data + mark;
+    };
+    auto pieces = [](const std::string& data) {
+        std::string out;
+        for (std::size_t at = 0; at < data.size(); at += 65535) {
+            const std::string piece = data.substr(at, 65535);
+            const auto low = static_cast<char>(piece.size()),
+                       high = static_cast<char>(piece.size() >> 8);
+            out += at + piece.size() == data.size() ? '\1' : '\0';
+            out += {low, high, static_cast<char>(~low), static_cast<char>(~high)};
+            out += piece;
+        }
+        return out;
+    };
+    auto rows_of = [](const std::string& payload) {
+        decoding d(table({from_payload("a", t_jsonb)}, "avro").option("avro_framing", "container"));
+        const std::string shown = d.decode(payload);
+        return shown.starts_with('!') ? shown : std::to_string(d.rows.row_count());
+    };
+    const std::size_t many = 200000;
+    const std::string data(many, '\2'), nothing(many, '\0');
+    const std::string flat = record_schema("\"int\""),
+                      optional = record_schema("[\"null\", \"int\"]"),
+                      deep = record_schema(R"({"type": "record", "name": "s", "fields": [
+                          {"name": "b", "type": "int"}]})"),
+                      empty = R"({"type": "record", "name": "r", "fields": []})";
+    CHECK_EQ(rows_of(container_of(flat, "null", block(many, data))), "200000");
+    CHECK_EQ(rows_of(container_of(flat, "deflate", block(many, pieces(data)))), "200000");
+    CHECK_EQ(rows_of(container_of(optional, "null", block(many, nothing))), "200000");
+    CHECK_EQ(rows_of(container_of(deep, "null", block(many, data))), "200000");
+    CHECK_EQ(rows_of(container_of(empty, "null", block(many, ""))),
+             bad("The payload has more items than it can hold."));
+    CHECK_EQ(avro(R"({"type": "array", "items": ["null", "int"]})",
+                  number(many) + nothing + std::string(1, '\0'), t_jsonb)
+                 .size(),
+             many * 6 + 2);
 }
 
 TEST(avro_schemas_are_checked)
