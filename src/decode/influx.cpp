@@ -5,7 +5,8 @@
 //
 // A backslash escapes comma, space and (in keys and tag values) the equals sign, in quoted text the
 // quote and itself; before anything else it is a backslash. A line break in quoted text is text.
-// Lines that are empty or begin with # are passed over. A line without a time takes the record's.
+// Lines that are empty or begin with # are passed over, but a payload of white space alone is a bad
+// one. A line without a time takes the record's.
 #include "decode/encoder.h"
 #include "decode/format.h"
 
@@ -112,7 +113,7 @@ bool influx_decoder::decode(bytes payload, rows& out, arena& memory, problem& wh
     out_ = &out;
     in_ = payload.view();
     at_ = 0;
-    bool good = !in_.empty() || fail("The payload is empty.");
+    bool good = in_.find_first_not_of(" \t\r\n") != in_.npos || fail("The payload is empty.");
     while (good && at_ < in_.size()) {
         const char c = in_[at_];
         if (c == '\n' || c == '\r' || c == ' ' || c == '\t')
@@ -307,6 +308,8 @@ bool influx_decoder::pair(std::string& json, std::string_view key, const item& v
 // The time, or the record's; then what takes the line as a whole.
 bool influx_decoder::time()
 {
+    if (at_ < in_.size() && in_[at_] != ' ' && in_[at_] != '\n' && in_[at_] != '\r')
+        return fail("There is more behind a field's value.");
     while (at_ < in_.size() && in_[at_] == ' ')
         ++at_;
     item value{.what = kind::timestamptz, .has_raw = true};

@@ -49,7 +49,9 @@ TEST(influx_lines)
              "we,a ther,us, mid=west,1,1969-12-31 23:59:59.999999+00");
     CHECK_EQ(influx("C:\\dir,location=\\a\\\\b temperature=1"), "C:\\dir,\\a\\\\b,1,null");
     CHECK_EQ(influx("# nothing\n"), "-");
-    CHECK_EQ(influx(""), bad("The payload is empty."));
+    for (std::string_view nothing : {"", " \n", "\n\n", "\t\r\n "})
+        CHECK_EQ(influx(nothing), bad("The payload is empty."));
+    CHECK_EQ(influx("\n # nothing"), "-");
 }
 
 TEST(influx_values)
@@ -83,6 +85,8 @@ TEST(influx_malformed_lines)
     CHECK_EQ(influx("m c"), bad("A field has no key or no value."));
     CHECK_EQ(influx("m c=1 12x"), bad("There is more behind a line's time."));
     CHECK_EQ(influx("m c=1 x"), bad("A time is not an integer, or out of range."));
+    for (std::string_view close : {"m c=\"a\"5", "m c=\"a\"\t5", "m c=\"a\"b"})
+        CHECK_EQ(influx(close), bad("There is more behind a field's value."));
     CHECK_EQ(influx("m c=1\nm"), bad("A line has no fields."));
 }
 
