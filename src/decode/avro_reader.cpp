@@ -135,7 +135,8 @@ bool avro_reader::meaning(const avro_type& type, item& it)
         return duration(it);
     case avro_meaning::bits:
         number_.clear();
-        append_bits(number_, it.s, type.scale);
+        if (!append_bits(number_, it.s, type.scale))
+            return fail("A bit string is longer than its schema says.");
         it.what = kind::word;
         it.s = number_;
         return true;

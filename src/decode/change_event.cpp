@@ -13,7 +13,13 @@ namespace {
 struct members_seen {
     std::string_view op, before, after, source, ts, schema, payload, flat_op, flat_ts, deleted;
     int count = 0;
+    bool flat_source = false; // a member of the source's, in a flattened event
 };
+
+constexpr bool is_operation(std::string_view op)
+{
+    return op.size() == 3 && std::string_view("curdtm").find(op[1]) != std::string_view::npos;
+}
 
 members_seen look_at(std::string_view object)
 {
@@ -27,12 +33,14 @@ members_seen look_at(std::string_view object)
         {"\"payload\"", &members_seen::payload}, {"\"__op\"", &members_seen::flat_op},
         {"\"__ts_ms\"", &members_seen::flat_ts}, {"\"__deleted\"", &members_seen::deleted}};
     members_seen seen;
-    for (json_members m(object); m.next(); seen.count++)
+    for (json_members m(object); m.next(); seen.count++) {
+        seen.flat_source |= m.key().starts_with("\"__source_");
         for (const auto& k : known)
             if (m.key() == k.name) {
                 seen.*k.where = m.value();
                 break;
             }
+    }
     return seen;
 }
 
@@ -53,13 +61,19 @@ const char* split_change(std::string_view text, change_event& out)
         !m.op.starts_with('"') || (m.source.empty() && m.after.empty() && m.before.empty());
     if (out.flattened) {
         // A row that is there, unless it says otherwise.
-        out.op = !m.flat_op.empty() ? m.flat_op : std::string_view("\"u\"");
+        out.op = is_null(m.flat_op) ? std::string_view("\"u\"") : m.flat_op;
+        if (!is_operation(out.op))
+            return "The event's __op is none of c, u, r, d, t and m.";
         if (m.deleted == "\"true\"" || m.deleted == "true")
             out.op = "\"d\"";
         out.row = out.after = text;
         out.ts = m.flat_ts;
+        out.has_metadata =
+            m.flat_source || !m.flat_op.empty() || !m.flat_ts.empty() || !m.deleted.empty();
         return nullptr;
     }
+    if (!is_operation(m.op))
+        return "The event's op is none of c, u, r, d, t and m.";
     out.op = m.op;
     out.before = m.before;
     out.after = m.after;

@@ -16,6 +16,16 @@ bool is_scalar(const type_desc& type, cell_type of)
     return !type.is_array() && !type.is_composite() && type.type == of;
 }
 
+// As the server's input functions call them.
+std::string_view time_name(cell_type type)
+{
+    return type == cell_type::date          ? "date"
+           : type == cell_type::time        ? "time"
+           : type == cell_type::timestamp   ? "timestamp"
+           : type == cell_type::timestamptz ? "timestamp with time zone"
+                                            : "interval";
+}
+
 } // namespace
 
 outcome change_values::field(std::string_view value, const connect_meaning* m,
@@ -98,7 +108,7 @@ outcome change_values::number(std::string_view value, const connect_meaning* m,
         return values_.make(value, type, out);
     item it;
     if (parse_whole(value, it.i) != whole::yes)
-        return values_.convert.refuse_syntax("a time", value);
+        return values_.convert.refuse_syntax(time_name(type.type), value);
     // What the connector writes for a timestamp's infinities.
     constexpr std::int64_t infinity = 9223372036825200000, minus_infinity = -9223372036832400000;
     if (type.type == cell_type::date ? name.empty() || name.ends_with("Date")
@@ -174,7 +184,10 @@ outcome change_values::bits(std::string_view base64, std::int32_t length, const 
     if (is_scalar(type, cell_type::bytea))
         return make_bytea(bytes_, values_.convert, out);
     std::string text;
-    append_bits(text, bytes_, length);
+    if (!append_bits(text, bytes_, length))
+        return values_.convert.refuse(
+            "22001", "bit string too long",
+            "It has bits beyond the length that its schema or column says.");
     return text_to_cell(text, type, values_.convert, out);
 }
 

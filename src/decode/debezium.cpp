@@ -56,6 +56,7 @@ class debezium_decoder final : public payload_decoder {
     bool put(int c, outcome o);
     bool fill_fields();
     bool fill_field(std::string_view value, const std::vector<int>& columns);
+    bool is_of_table() const;
     bool lose_field(std::string_view name, const std::vector<int>* columns);
     bool fill_roles();
     outcome make_role(std::string_view role, const type_desc& type, cell& out);
@@ -66,6 +67,7 @@ class debezium_decoder final : public payload_decoder {
     std::vector<type_desc> types_; // by the plan's index
     std::unordered_map<std::string, std::vector<int>> by_name_;
     const std::vector<std::string> all_names_;       // of the table's columns, used or not
+    std::vector<std::string> row_names_;             // of those and the key's: not roles
     std::vector<std::pair<std::string, int>> roles_; // _op and the like, without the underscore
     int unavailable_column_ = -1;
     change_values values_;
@@ -94,6 +96,12 @@ bool is_bytes(const type_desc& type)
 constexpr std::string_view role_names[] = {"_op", "_ts", "_source", "_before", "_after"};
 constexpr std::string_view unavailable_name = "_unavailable";
 
+bool is_role(std::string_view name)
+{
+    return name.starts_with("_source_") || name == unavailable_name ||
+           std::find(std::begin(role_names), std::end(role_names), name) != std::end(role_names);
+}
+
 // ------------------------------------------------------------------ an event
 
 debezium_decoder::debezium_decoder(const payload_request& request, debezium_options options)
@@ -104,16 +112,19 @@ debezium_decoder::debezium_decoder(const payload_request& request, debezium_opti
     for (int c : request.columns) {
         const column& col = request.at(c);
         types_[static_cast<std::size_t>(c)] = col.type;
-        bool is_role = col.name.starts_with("_source_");
-        for (std::string_view r : role_names)
-            is_role |= col.name == r;
         if (col.name == unavailable_name)
             unavailable_column_ = c;
-        else if (is_role)
+        else if (is_role(col.name))
             roles_.emplace_back(col.name.substr(1), c);
         else
             by_name_[col.name].push_back(c);
     }
+    if (request.options.of_key)
+        return; // a key may have any fields
+    row_names_ = request.plan.key_names;
+    for (const std::string& name : all_names_)
+        if (!is_role(name))
+            row_names_.push_back(name);
 }
 
 bool debezium_decoder::fail(const char* detail)
@@ -241,18 +252,33 @@ bool debezium_decoder::fill_fields()
         return !event_.holds_a_row || lose_row();
     if (!event_.row.starts_with('{'))
         return fail("The row of the event is not an object.");
+    bool met = !event_.flattened || event_.has_metadata;
     for (json_members m(event_.row); m.next();) {
         const json_string key = unescape_json(m.key(), buffer_);
         name_ = key.text;
         const auto found = by_name_.find(name_);
         const bool used = found != by_name_.end();
+        met |= used;
         const bool of_bytes = used && is_bytes(types_[static_cast<std::size_t>(found->second[0])]);
         if (is_unavailable(m.value(), of_bytes || !used)
                 ? !lose_field(name_, used ? &found->second : nullptr)
                 : used && !fill_field(m.value(), found->second))
             return false;
     }
-    return true;
+    return met || is_of_table() ||
+           fail("The payload is no change event, and no row of the table's: it has none of its "
+                "columns.");
+}
+
+// A flattened event and the table have a column in common, or the table has none for its fields.
+bool debezium_decoder::is_of_table() const
+{
+    std::string buffer;
+    bool found = row_names_.empty();
+    for (json_members m(event_.row); !found && m.next();)
+        found = std::find(row_names_.begin(), row_names_.end(),
+                          unescape_json(m.key(), buffer).text) != row_names_.end();
+    return found;
 }
 
 bool debezium_decoder::fill_field(std::string_view value, const std::vector<int>& columns)

@@ -188,7 +188,7 @@ bool append_decimal(std::string& out, std::string_view big_endian, std::int32_t 
     return append_magnitude(out, magnitude, true, scale);
 }
 
-void append_bits(std::string& out, std::string_view bytes, std::int32_t length)
+bool append_bits(std::string& out, std::string_view bytes, std::int32_t length)
 {
     constexpr std::size_t most_more = 1024; // bits that no byte was written for
     const std::size_t there = bytes.size() * 8;
@@ -197,6 +197,10 @@ void append_bits(std::string& out, std::string_view bytes, std::int32_t length)
         n = there;
     for (std::size_t i = n; i-- > 0;)
         out += i < there && (bytes[i / 8] >> (i % 8) & 1) ? '1' : '0';
+    for (std::size_t i = n; i < there; i++)
+        if (bytes[i / 8] >> (i % 8) & 1)
+            return false;
+    return true;
 }
 
 outcome typed_values::refuse_utf8()

@@ -54,8 +54,8 @@ bool append_magnitude(std::string& out, std::string_view big_endian, bool negati
                       std::int64_t scale);
 
 // A bit string: length bits (0: all), the least significant byte first, as text with the most
-// significant bit first.
-void append_bits(std::string& out, std::string_view bytes, std::int32_t length);
+// significant bit first. False: it has more, and not all of them are 0.
+bool append_bits(std::string& out, std::string_view bytes, std::int32_t length);
 
 // Makes cells. Used by one thread; keeps buffers.
 class typed_values {

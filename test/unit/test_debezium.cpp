@@ -96,9 +96,18 @@ TEST(debezium_values_without_schema)
     bits.bits = true;
     CHECK_EQ(plain("\"AQI=\"", bits), "<1000000001>");
     CHECK_EQ(plain("true", bits), "<1>");
+    bits.typmod = 5;
+    CHECK_EQ(plain("\"FQA=\"", bits), "<10101>");
+    for (const char* longer : {"\"FQE=\"", "\"NQ==\""}) // 2 bytes; 6 bits
+        CHECK_EQ(plain(longer, bits).substr(0, 29), "!22001 v: bit string too long");
     CHECK_EQ(plain("9223372036825200000", t_ts), "<infinity>");
     CHECK_EQ(plain("-300000000000000000", t_ts), "!22008 v: timestamp out of range");
-    CHECK_EQ(plain("1.5", t_ts), "!22P02 v: invalid input syntax for type a time: \"1.5\"");
+    CHECK_EQ(plain("1.5", t_ts), "!22P02 v: invalid input syntax for type timestamp: \"1.5\"");
+    CHECK_EQ(plain("1.5", t_tz),
+             "!22P02 v: invalid input syntax for type timestamp with time zone: \"1.5\"");
+    CHECK_EQ(plain("1.5", t_date), "!22P02 v: invalid input syntax for type date: \"1.5\"");
+    CHECK_EQ(plain("1.5", t_time), "!22P02 v: invalid input syntax for type time: \"1.5\"");
+    CHECK_EQ(plain("1.5", interval), "!22P02 v: invalid input syntax for type interval: \"1.5\"");
     CHECK_EQ(plain(R"("{\"a\": 1}")", t_jsonb), "<{\"a\": 1}>");
     CHECK_EQ(plain("\"AP8=\"", t_bytea), "x00ff");
     CHECK_EQ(plain(R"({"wkb": "AQ==", "srid": 4326})", t_other), "<SRID=4326;01>");
@@ -203,6 +212,48 @@ TEST(debezium_malformed)
              "!22P02 invalid input for format debezium (The row of the event is not an object.)");
     CHECK_EQ(d.decode(change("c", "null", R"({"id": "x"})")),
              "!22P02 id: invalid input syntax for type integer: \"x\"");
+}
+
+// What is no event of Debezium's must not pass for a row of nulls.
+TEST(debezium_of_unknown_shapes)
+{
+    decoding d(orders());
+    auto bad = [](std::string_view detail) {
+        return "!22P02 invalid input for format debezium (" + std::string(detail) + ")";
+    };
+    const std::string foreign = bad("The payload is no change event, and no row of the table's: it "
+                                    "has none of its columns."),
+                      op = bad("The event's op is none of c, u, r, d, t and m.");
+    for (std::string_view payload :
+         {"{}", R"({"payload": {"id": 1}})", R"({"payload": {"op": "c", "after": {"id": 1}}})",
+          R"({"schema": {}, "payload": {}})", R"({"schema": {}, "payload": {"zzz": 1}})",
+          R"({"op": 5})", R"({"op": 5, "after": {"id": 1}, "source": {}})", R"({"op": "x"})",
+          R"({"op": "c"})", R"({"ts_ms": 5})", R"({"_op": "d"})"})
+        CHECK_EQ(d.decode(payload), foreign);
+    for (std::string_view name : {"x", "", "cc", "\\u0063"})
+        CHECK_EQ(d.decode(change(name, "null", row)), op);
+    for (std::string_view value : {"\"x\"", "5", "{}"})
+        CHECK_EQ(d.decode(R"({"id": 7, "__op": )" + std::string(value) + "}"),
+                 bad("The event's __op is none of c, u, r, d, t and m."));
+    // Legal: one column, the transform's own fields alone, a column of the key's, one that is not used.
+    const std::string nulls = ",null,null,null,";
+    CHECK_EQ(d.decode(R"({"\u0069d": 7, "op": 5, "__op": null})"), "7" + nulls + "u,null,null");
+    CHECK_EQ(d.decode(R"({"schema": {}, "payload": {"id": 7}})"), "7" + nulls + "u,null,null");
+    CHECK_EQ(d.decode(R"({"zzz": 1, "__op": "c"})"), "null" + nulls + "c,null,null");
+    CHECK_EQ(d.decode(R"({"__deleted": true})"), "null" + nulls + "d,null,null");
+    CHECK_EQ(d.decode(R"({"__source_lsn": 5})"), "null" + nulls + "u,null,5");
+    table keyed({from_key("id", t_int), from_payload("v", t_int), from_payload("op", t_text)},
+                "debezium");
+    keyed.key_format("debezium").plan.payload_names.push_back("w");
+    record r = record_of(R"({"id": 1})");
+    r.key = bytes(std::string_view(R"({"other": 1})"));
+    CHECK_EQ(decoding(keyed).decode(r), "null,null,null");
+    CHECK_EQ(decoding(keyed).decode(R"({"w": 1})"), "null,null,null");
+    CHECK_EQ(decoding(keyed).decode(R"({"op": "x"})"), "null,null,x");
+    CHECK_EQ(decoding(keyed).decode("{}"), foreign);
+    // The row as a whole is all that the table wants.
+    CHECK_EQ(decoding(table({from_payload("_after", t_jsonb)}, "debezium")).decode(R"({"z": 1})"),
+             "<{\"z\": 1}>");
 }
 
 TEST(json_schema_frames)
