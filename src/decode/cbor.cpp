@@ -28,8 +28,9 @@ class cbor_reader {
     void seek(std::size_t at) { at_ = at; }
     const char* error() const { return error_; }
 
-    bool next(item& it)
+    bool next(item& it, bool wanted)
     {
+        wanted_ = wanted;
         it = item();
         head h;
         std::uint64_t tag = no_tag;
@@ -44,7 +45,7 @@ class cbor_reader {
         }
         if (!untagged(it, h))
             return false;
-        switch (tag) {
+        switch (wanted || tag == no_tag ? tag : other_tag) {
         case 1:
             return epoch(it);
         case 2:
@@ -60,7 +61,7 @@ class cbor_reader {
     }
 
   private:
-    static constexpr std::uint64_t no_tag = ~std::uint64_t{0};
+    static constexpr std::uint64_t no_tag = ~std::uint64_t{0}, other_tag = 0;
     static constexpr const char* ended = "The payload ends within a value.";
 
     struct head {
@@ -194,7 +195,7 @@ class cbor_reader {
             it.f = std::bit_cast<double>(h.n);
             return true;
         default:
-            return fail("A simple value means nothing here.");
+            return !wanted_ || fail("A simple value means nothing here.");
         }
     }
 
@@ -259,7 +260,7 @@ class cbor_reader {
         if (in_fraction_)
             return fail("A fraction stands within a fraction.");
         in_fraction_ = true;
-        const bool read = next(exponent) && next(mantissa);
+        const bool read = next(exponent, true) && next(mantissa, true);
         in_fraction_ = false;
         if (!read)
             return false;
@@ -309,6 +310,7 @@ class cbor_reader {
     std::string buffer_; // a string that came in pieces
     std::string number_; // a number written out
     bool in_fraction_ = false;
+    bool wanted_ = true; // the item that is read
 };
 
 } // namespace

@@ -2,8 +2,10 @@
 // into both. Each top-level map is a row, so is a top-level array, by position, unless it is an
 // array of maps: then each of these is one. What no column wants is passed over, not judged.
 //
-// Reader: bool next(item&) reads one item: a scalar whole, of an array or map the head, of an end
-// the mark. It has position() and seek(), at_end(), and error(): why next() said no.
+// Reader: bool next(item&, bool wanted) reads one item: a scalar whole, of an array or map the head,
+// of an end the mark. Of one that nobody wants only the bytes must be in order, and its kind tells
+// no more than whether it is an array, a map or an end. It has position() and seek(), at_end(), and
+// error(): why next() said no.
 #pragma once
 
 #include <algorithm>
@@ -70,7 +72,7 @@ class document_decoder final : public payload_decoder {
             item first;
             const bool has_first = it.i != 0;
             if (rows_in_arrays_ && has_first) {
-                if (!next(first))
+                if (!next(first, false))
                     return false;
                 if (first.what == item::kind::map) {
                     reader_.seek(content);
@@ -122,7 +124,7 @@ class document_decoder final : public payload_decoder {
     bool value(json_node* node, int depth)
     {
         item it;
-        if (!next(it))
+        if (!next(it, node != nullptr))
             return false;
         if (it.what == item::kind::end)
             return fail("An end stands where a value belongs.");
@@ -161,14 +163,15 @@ class document_decoder final : public payload_decoder {
     {
         for (std::int64_t n = 0; head.i < 0 || n < head.i; n++) {
             item it;
-            if (!next(it))
+            json_node* branch = node ? node->element(n) : nullptr;
+            if (!next(it, branch != nullptr))
                 return false;
             if (it.what == item::kind::end) {
                 if (head.i < 0)
                     return true;
                 return fail("An end stands where a value belongs.");
             }
-            if (!value(it, node ? node->element(n) : nullptr, depth + 1))
+            if (!value(it, branch, depth + 1))
                 return false;
         }
         return true;
@@ -180,7 +183,7 @@ class document_decoder final : public payload_decoder {
         bool more = true;
         for (std::int64_t n = 0; head.i < 0 || n < head.i; n++) {
             std::string_view name;
-            if (!key(head, name, more))
+            if (!(node ? key(head, name, more) : pass_key(head, more, depth)))
                 return false;
             if (!more)
                 return true;
@@ -218,6 +221,18 @@ class document_decoder final : public payload_decoder {
         default:
             return fail("A key of a map is neither text nor an integer.");
         }
+    }
+
+    // The same of a map that nobody wants: any value is a key.
+    bool pass_key(const item& head, bool& more, int depth)
+    {
+        item it;
+        if (!next(it, false))
+            return false;
+        more = head.i >= 0 || it.what != item::kind::end;
+        if (more && it.what == item::kind::end)
+            return fail("An end stands where a value belongs.");
+        return !more || value(it, nullptr, depth + 1);
     }
 
     // The array or map whose head was read, as JSON.
@@ -281,7 +296,10 @@ class document_decoder final : public payload_decoder {
 
     const type_desc& type_of(int c) const { return types_[static_cast<std::size_t>(c)]; }
 
-    bool next(item& it) { return reader_.next(it) || fail(reader_.error()); }
+    bool next(item& it, bool wanted = true)
+    {
+        return reader_.next(it, wanted) || fail(reader_.error());
+    }
 
     bool fail(const char* detail)
     {

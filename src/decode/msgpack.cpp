@@ -26,8 +26,9 @@ class msgpack_reader {
     void seek(std::size_t at) { at_ = at; }
     const char* error() const { return error_; }
 
-    bool next(item& it)
+    bool next(item& it, bool wanted)
     {
+        wanted_ = wanted;
         std::uint64_t b;
         if (!number(1, b))
             return false;
@@ -163,6 +164,8 @@ class msgpack_reader {
         }
         it.what = kind::timestamptz;
         std::int64_t us;
+        if (!wanted_)
+            return true;
         if (high > 999999999 || !to_microseconds(seconds, time_unit::s, us) ||
             __builtin_add_overflow(us, static_cast<std::int64_t>(high / 1000), &it.i)) {
             error_ = "A timestamp is out of range.";
@@ -188,6 +191,7 @@ class msgpack_reader {
     std::string_view in_;
     std::size_t at_ = 0;
     const char* error_ = "";
+    bool wanted_ = true; // the item that is read
 };
 
 } // namespace

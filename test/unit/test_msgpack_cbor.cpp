@@ -147,3 +147,34 @@ TEST(cbor_trees)
     CHECK_EQ(d.decode(bytes_of("9f bf 61 61 01 ff a1 61 61 02 ff")), "1|2");
     CHECK_EQ(d.decode(bytes_of("d9d9f7 a1 61 61 01")), "1"); // the tag that says: CBOR
 }
+
+// What no column wants is passed over: it may be anything whose bytes are in order.
+TEST(documents_pass_over_what_nobody_wants)
+{
+    const std::string zzz = bytes_of("63 7a7a7a"), a = bytes_of("61 61 62 6f6b");
+    auto both = [&](std::string_view hex) {
+        table t({from_payload("a", t_text)}, "cbor");
+        return decoding(t).decode(bytes_of("a2") + zzz + bytes_of(hex) + a);
+    };
+    // simple(99), simple(16); tags 1 to 5 on what they do not fit; keys of maps
+    for (const char* odd :
+         {"f863", "f0", "c1 61 78", "c1 1b 7fffffffffffffff", "c2 01", "c4 83 01 02 03", "c4 01",
+          "c5 82 1a 00ffffff 01", "c4 82 c4 82 01 02 03", "82 f0 c1 80", "a1 f0 f0", "a1 81 f0 01",
+          "bf fb 3ff8000000000000 c2 80 ff", "a1 61 ff 01"})
+        CHECK_EQ(both(odd), "ok");
+    for (const char* broken : {"ff", "1c", "c1 ff", "f8", "a1 ff 01", "bf 01 ff", "82 01"})
+        CHECK(both(broken).starts_with("!22P02 invalid input for format cbor ("));
+    CHECK_EQ(cbor("f863", t_text),
+             "!22P02 invalid input for format cbor (A simple value means nothing here.)");
+    CHECK_EQ(cbor("81 c1 61 78", t_jsonb),
+             "!22P02 invalid input for format cbor (A time (tag 1) is not a number.)");
+    // By position and in an array of rows.
+    CHECK_EQ(
+        decoding(table({from_payload("b", t_int, "$[1]")}, "cbor")).decode(bytes_of("82 f0 05")),
+        "5");
+    decoding packs(table({from_payload("a", t_text)}, "msgpack"));
+    CHECK_EQ(packs.decode(bytes_of("82 a1 7a c7 0c ff ffffffff 0000000000000000 a1 61 a2 6f6b")),
+             "ok");
+    CHECK_EQ(packs.decode(bytes_of("82 a1 7a 82 cb 3ff8000000000000 01 91 c0 02 a1 61 a2 6f6b")),
+             "ok");
+}
