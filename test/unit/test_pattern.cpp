@@ -49,6 +49,9 @@ TEST(pattern_that_could_hurt_is_refused)
     CHECK(!is_taken("((a{,255}){255,}){255}"));
     CHECK(!is_taken("((a{200})*{200})*{200}"));
     CHECK(!is_taken("a{99999999999999999999}"));
+    CHECK(!is_taken("(a*){1,999}"));
+    CHECK(!is_taken("(a*){1,200}"));
+    CHECK(is_taken(repeated("orders|", 140)));
     CHECK(!is_taken("((a{200})[[:alpha:])]{200}){200}"));
     CHECK(!is_taken("((a{200}){200}){200}[[:alpha:](]"));
     std::string nested = "a";
