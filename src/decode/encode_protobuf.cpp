@@ -6,7 +6,7 @@
 #include <bit>
 
 #include "decode/format.h"
-#include "decode/protobuf_schema.h"
+#include "decode/protobuf_decoder.h"
 #include "decode/scalars.h"
 #include "decode/subject.h"
 #include "decode/utf8.h"
@@ -420,7 +420,7 @@ class protobuf_encoder final : public payload_encoder {
             return subject_.missing();
         auto schema = subject_.asks()
                           ? proto_schema::parse(subject_.what()->text, subject_.what()->needs)
-                          : read_set(r.options);
+                          : read_descriptor_set(r.options);
         if (!schema)
             return std::move(schema.error());
         const proto_message* type = name_.empty() ? schema.value()->at(std::vector<std::int64_t>{0})
@@ -439,13 +439,6 @@ class protobuf_encoder final : public payload_encoder {
     }
 
   private:
-    static result<std::unique_ptr<proto_schema>> read_set(const given_options& options)
-    {
-        std::string set;
-        decode_base64(options.get("protobuf_descriptor_set", ""), set);
-        return proto_schema::read_set(set);
-    }
-
     std::string frame(const proto_schema& schema, const proto_message* type) const
     {
         std::string out = subject_.frame();

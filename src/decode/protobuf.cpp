@@ -20,19 +20,27 @@ const format_option options[] = {
     schema_id_option,
 };
 
-result<std::shared_ptr<const proto_schema>> read_set(const given_options& given)
+} // namespace
+
+result<std::unique_ptr<proto_schema>> read_descriptor_set(const given_options& given)
 {
+    const std::string option = given.of_key ? "option \"key_protobuf_descriptor_set\""
+                                            : "option \"protobuf_descriptor_set\"";
     std::string set;
     if (!decode_base64(given.get("protobuf_descriptor_set", ""), set))
         return refuse_option(
-            "option \"protobuf_descriptor_set\" is not base64",
+            option + " is not base64",
             "Write it by protoc --include_imports --descriptor_set_out=/dev/stdout "
             "x.proto | base64 -w0.");
     auto read = proto_schema::read_set(set);
     if (!read)
-        return refuse_option(std::move(read.error().message));
-    return std::shared_ptr<const proto_schema>(std::move(read.value()));
+        return refuse_option(option + ", or its file, is " + read.error().message,
+                             "Write the file by protoc --include_imports --descriptor_set_out=FILE "
+                             "x.proto.");
+    return read;
 }
+
+namespace {
 
 result<done> check(const given_options& given)
 {
@@ -53,7 +61,7 @@ result<done> check(const given_options& given)
                              "Name the type of the payloads: 'package.Message'.");
     if (file_given)
         return done{}; // it is read when records are
-    auto set = read_set(given);
+    auto set = read_descriptor_set(given);
     if (!set)
         return std::move(set.error());
     if (!set.value()->find(*name))
@@ -76,7 +84,7 @@ const format_row protobuf_format = {
         std::shared_ptr<const proto_schema> own;
         const proto_message* type = nullptr;
         if (r.options.find("protobuf_descriptor_set")) {
-            auto set = read_set(r.options);
+            auto set = read_descriptor_set(r.options);
             if (!set)
                 return std::move(set.error());
             own = std::move(set.value());

@@ -4,7 +4,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <memory>
+#include <sys/stat.h>
 
 #include "decode/decoder.h"
 #include "pg/errors.h"
@@ -263,9 +265,16 @@ std::string read_option_file(const std::string& option, const std::string& path,
                                .message = "could not read the file of option \"" + option + "\"",
                                .detail = why + "."});
     };
-    std::unique_ptr<FILE, int (*)(FILE*)> f(fopen(path.c_str(), "re"), fclose);
+    // Not to wait: nobody may ever write to a pipe, and nothing would interrupt its opening.
+    const int fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    std::unique_ptr<FILE, int (*)(FILE*)> f(fd < 0 ? nullptr : fdopen(fd, "r"), fclose);
     if (!f)
         fail(strerror(errno));
+    struct stat is = {};
+    if (fstat(fd, &is) != 0)
+        fail(strerror(errno));
+    if (!S_ISREG(is.st_mode))
+        fail("It is not a regular file");
     std::string text;
     char part[8192];
     while (const std::size_t n = fread(part, 1, sizeof part, f.get())) {

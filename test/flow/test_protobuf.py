@@ -362,9 +362,21 @@ def test_descriptor_set_in_a_file(db):
                              ("DROP protobuf_message", "needs protobuf_message")):
             assert says in str(refused(f"ALTER FOREIGN TABLE filed OPTIONS ({option})"))
         file.truncate(1)
-        assert "not a Protobuf schema" in str(refused("SELECT kafka.encode(ROW(7)::filed)"))
+        for statement in "SELECT kafka.encode(ROW(7)::filed)", "SELECT * FROM kafka.decode(NULL::filed, '')":
+            e = refused(statement)
+            assert 'option "protobuf_descriptor_set", or its file, is not a Protobuf schema' in str(e)
+            assert "--descriptor_set_out=" in e.diag.message_hint
     gone = refused("SELECT kafka.encode(ROW(7)::filed)")
     assert gone.sqlstate == "HV024" and gone.diag.message_detail == "No such file or directory."
+    # Nobody writes to the pipe: its opening would wait for ever, and no statement_timeout ends it.
+    db.execute("SET statement_timeout = '20s'")
+    os.mkfifo(file.name)
+    try:
+        os.chmod(file.name, 0o644)
+        pipe = refused("SELECT kafka.encode(ROW(7)::filed)")
+    finally:
+        os.unlink(file.name)
+    assert pipe.sqlstate == "HV024" and pipe.diag.message_detail == "It is not a regular file."
 
 
 def test_registry(db):
