@@ -3,6 +3,7 @@
 
 extern "C" {
 #include "access/sysattr.h"
+#include "foreign/foreign.h"
 #include "mb/pg_wchar.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
@@ -17,6 +18,7 @@ extern "C" {
 #include "registry/client.h"
 #include "topic/columns.h"
 #include "topic/options.h"
+#include "topic/rights.h"
 
 namespace ke::topic {
 
@@ -172,6 +174,12 @@ decode_columns make_decode_columns(Oid relid, Oid user, const Bitmapset* attribu
             plan->headers_needed |= f->needs_headers || (f->asks_registry && plan->schemas);
     result.plan = std::move(plan);
     return result;
+}
+
+void require_registry(Oid relid, const decode_columns& made)
+{
+    if (made.plan->schemas)
+        pg::call([=] { require_usage(GetForeignTable(relid)->serverid); });
 }
 
 // ------------------------------------------------------------------ what a finished plan reads

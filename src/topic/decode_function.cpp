@@ -83,6 +83,7 @@ decoded* decode_record(Oid relid, const given_record& given)
         pg::call([] { return bms_make_singleton(0 - FirstLowInvalidHeapAttributeNumber); });
     decoded* d = pg::adopt(CurrentMemoryContext,
                            std::make_unique<decoded>(make_decode_columns(relid, GetUserId(), all)));
+    require_registry(relid, d->columns);
     auto decoder = pg::check(decode::record_decoder::make(d->columns.plan));
     std::vector<decode::header> headers;
     for (int i = 0; i < given.headers.count; ++i)

@@ -156,6 +156,7 @@ std::unique_ptr<encoding> make_encoding(Oid relid, bool of_key)
     auto e = std::make_unique<encoding>(
         encoding{nullptr, relid, user, GetCurrentStatementStartTimestamp(), before,
                  make_decode_columns(relid, user, whole_row), "", "", nullptr});
+    require_registry(relid, e->made);
     const decode::row_plan& plan = *e->made.plan;
     e->format = !of_key ? plan.format : plan.key_format.empty() ? "raw" : plan.key_format;
     e->row = decode::find_format(e->format);

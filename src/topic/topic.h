@@ -68,6 +68,10 @@ struct decode_columns {
 decode_columns make_decode_columns(Oid relid, Oid user, const Bitmapset* attributes,
                                    bool keeps_records = false);
 
+// For a caller whose rights nobody has checked: where the plan may ask the server's schema registry, with
+// a login that is lent for nothing else, the current role has USAGE on the server. Throws pg_error.
+void require_registry(Oid relid, const decode_columns&);
+
 // A scan of a topic table says in its plan what it reads: the first element of its fdw_private is
 // pack_attributes() of the attributes (offset likewise). The target list would not tell: the planner
 // may let a scan return whole rows of which only some columns are used.

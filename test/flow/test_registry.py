@@ -67,6 +67,29 @@ def test_a_topic_whose_schema_changes(db, kafka, topic, produce, registry):
     assert db.rows("SELECT id, thing FROM kafka.decode(NULL::orders, %s)", [order(first, 7, "x")]) == [(7, "x")]
 
 
+def test_the_login_is_lent_to_those_with_usage(db, kafka, topic, registry):
+    """Whoever can name the row type may decode, but not have the registry asked by the server's login."""
+    number = registry.register("orders-value", ORDER)
+    orders(db, kafka, topic, registry)
+    db.execute("ALTER FOREIGN TABLE orders OPTIONS (ADD schema_subject 'orders-value')")
+    db.topic_table("plain", "id int", kafka, topic, format="json")
+    server = db.value("SELECT srvname FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver"
+                      " WHERE ftrelid = 'orders'::regclass")
+    decode = "SELECT id FROM kafka.decode(NULL::orders, %s)", [order(number, 7, "x")]
+    encode_row = "SELECT kafka.encode(ROW(7, 'x')::orders)"
+    with db.role("stranger") as stranger:
+        db.execute(f"GRANT USAGE ON SCHEMA kafka TO {stranger}; SET ROLE {stranger}")
+        asked = len(registry.asked)
+        for refused in db.error(*decode), db.error(encode_row):
+            assert refused.sqlstate == "42501" and server in str(refused)
+        assert len(registry.asked) == asked
+        assert db.rows("SELECT id FROM kafka.decode(NULL::plain, '{\"id\": 3}')") == [(3,)]
+        db.execute(f"RESET ROLE; GRANT USAGE ON FOREIGN SERVER {server} TO {stranger}; SET ROLE {stranger}")
+        assert db.rows(*decode) == [(7,)]
+        assert db.value(encode_row) == order(number, 7, "x")
+        db.execute("RESET ROLE")
+
+
 def test_references_and_keys(db, kafka, topic, produce, registry):
     registry.register("money", {"type": "record", "name": "Money", "namespace": "shop", "fields": [
         {"name": "cents", "type": "long"}]})
