@@ -26,9 +26,9 @@ namespace {
 
 constexpr std::size_t most_bytes = 1000;
 constexpr std::size_t most_weight = 10000;
-// Of it by repetition: where what is repeated may be empty, the C library's time grows by its cube, and
-// nothing can interrupt it: (a*){1,99} takes 0.3 s, (a*){1,400} a quarter of a minute.
-constexpr std::size_t most_repeated = 300;
+// Of it by repetition. Where what is repeated may be empty the C library's time grows by the cube, and
+// nothing can interrupt it: (a*){1,99} takes 0.3 s, (a*){1,400} a quarter of a minute. Such counts more.
+constexpr std::size_t most_repeated = 400, loose_weight = 4;
 
 bool is_digit(char c)
 {
@@ -84,7 +84,10 @@ std::size_t weight_of(std::string_view s)
 {
     std::vector<std::size_t> groups{0}; // weights so far, the innermost last
     std::size_t last = 0;               // of the atom before
+    std::size_t loose_at = 0;           // groups that are open around the newest * or ?, and it
+    bool last_is_loose = false;         // the atom before is a group with one
     const auto add = [&](std::size_t weight) {
+        last_is_loose = false;
         last = std::min(weight, most_weight + 1);
         groups.back() = std::min(groups.back() + last, most_weight + 1);
     };
@@ -94,19 +97,24 @@ std::size_t weight_of(std::string_view s)
             groups.push_back(1);
         } else if (c == ')' && groups.size() > 1) {
             const std::size_t group = groups.back();
+            const bool loose = loose_at >= groups.size();
             groups.pop_back();
+            loose_at = std::min(loose_at, groups.size());
             add(group);
+            last_is_loose = loose;
         } else if (c == '[') {
             at = behind_bracket(s, at);
             add(1);
         } else if (c == '+') {
             add(last * 2); // a+ is aa*
         } else if (c == '{') {
-            add(last * read_times(s, at));
+            add(last * read_times(s, at) * (last_is_loose ? loose_weight : 1));
         } else if (c == '\\' && at < s.size()) {
             ++at;
             add(1);
-        } else if (c != '*' && c != '?') {
+        } else if (c == '*' || c == '?') {
+            loose_at = groups.size();
+        } else {
             add(1);
         }
     }
