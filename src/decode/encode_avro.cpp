@@ -46,7 +46,6 @@ class avro_writer {
     bool branch(const avro_type& type, const value& v, int depth);
     bool take_back(std::size_t start, std::uint64_t writes_before);
     bool record(const avro_type& type, const value& v, int depth);
-    bool has_all(const avro_type& type, const value& v);
     bool items(const avro_type& type, const value& v, int depth);
     bool plain(const avro_type& type, const value& v);
     bool integer(const avro_type& type, const value& v);
@@ -190,23 +189,11 @@ bool avro_writer::record(const avro_type& type, const value& v, int depth)
             return false;
         }
     }
-    return taken == v.count() || has_all(type, v);
-}
-
-bool avro_writer::has_all(const avro_type& type, const value& v)
-{
-    for (std::size_t i = 0; i < v.items.size(); i++) {
-        auto takes = [&](const avro_field& f) {
-            return f.name == v.names[i] ||
-                   std::find(f.aliases.begin(), f.aliases.end(), v.names[i]) != f.aliases.end();
-        };
-        if (v.items[i].what != kind::null &&
-            std::none_of(type.fields.begin(), type.fields.end(), takes)) {
-            why = type.name + " has no field " + std::string(v.names[i]);
-            return false;
-        }
-    }
-    return true;
+    const auto takes = [](const avro_field& f, std::string_view name) {
+        return f.name == name ||
+               std::find(f.aliases.begin(), f.aliases.end(), name) != f.aliases.end();
+    };
+    return taken == v.count() || has_all(type, v, why, takes);
 }
 
 bool avro_writer::items(const avro_type& element, const value& v, int depth)

@@ -2,7 +2,6 @@
 // then framed with its number and the message's indexes. Columns are fields by name, else by JSON name.
 #include "decode/encoder.h"
 
-#include <algorithm>
 #include <bit>
 
 #include "decode/format.h"
@@ -177,7 +176,6 @@ class proto_writer {
 
   private:
     bool fields(const proto_message& type, const value& v, std::string& out, int depth);
-    bool has_all(const proto_message& type, const value& v);
     bool field(const proto_field& f, const value& v, std::string& out, int depth);
     bool element(const proto_field& f, const value& v, std::string& out, int depth);
     bool map(const proto_field& f, const value& v, std::string& out, int depth);
@@ -248,23 +246,10 @@ bool proto_writer::fields(const proto_message& type, const value& v, std::string
         if (!field(f, *found, out, depth))
             return false;
     }
-    return taken == v.count() || has_all(type, v);
-}
-
-// What is not null needs a field.
-bool proto_writer::has_all(const proto_message& type, const value& v)
-{
-    for (std::size_t i = 0; i < v.items.size(); i++) {
-        auto takes = [&](const proto_field& f) {
-            return f.name == v.names[i] || f.json_name == v.names[i];
-        };
-        if (v.items[i].what != kind::null &&
-            std::none_of(type.fields.begin(), type.fields.end(), takes)) {
-            why = type.name + " has no field " + std::string(v.names[i]);
-            return false;
-        }
-    }
-    return true;
+    const auto takes = [](const proto_field& f, std::string_view name) {
+        return f.name == name || f.json_name == name;
+    };
+    return taken == v.count() || has_all(type, v, why, takes);
 }
 
 bool proto_writer::field(const proto_field& f, const value& v, std::string& out, int depth)

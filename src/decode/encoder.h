@@ -2,6 +2,7 @@
 // them); an encoder is used once, by a session's thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -98,6 +99,22 @@ bool parse_json(std::string_view text, arena&, value&);
 bool float_of(const value&, double&);
 // The same, and as a float where it is single. False also where reading it would give another number.
 bool real_of(const value&, bool single, double&);
+
+// Whether each item of a record that is not null has a field of the type that takes(field, name); else why
+// says which has none.
+template <typename Type, typename Takes>
+bool has_all(const Type& type, const value& v, std::string& why, Takes takes)
+{
+    for (std::size_t i = 0; i < v.items.size(); i++) {
+        const auto is_it = [&](const auto& f) { return takes(f, v.names[i]); };
+        if (v.items[i].what != value::kind::null &&
+            std::none_of(type.fields.begin(), type.fields.end(), is_it)) {
+            why = type.name + " has no field " + std::string(v.names[i]);
+            return false;
+        }
+    }
+    return true;
+}
 
 // As the json format reads it.
 void append_json(std::string& out, const value&, bool hex);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <memory>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "decode/decoder.h"
 #include "pg/errors.h"
@@ -267,9 +268,14 @@ std::string read_option_file(const std::string& option, const std::string& path,
     };
     // Not to wait: nobody may ever write to a pipe, and nothing would interrupt its opening.
     const int fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    std::unique_ptr<FILE, int (*)(FILE*)> f(fd < 0 ? nullptr : fdopen(fd, "r"), fclose);
-    if (!f)
+    if (fd < 0)
         fail(strerror(errno));
+    std::unique_ptr<FILE, int (*)(FILE*)> f(fdopen(fd, "r"), fclose);
+    if (!f) {
+        const int e = errno;
+        close(fd);
+        fail(strerror(e));
+    }
     struct stat is = {};
     if (fstat(fd, &is) != 0)
         fail(strerror(errno));
