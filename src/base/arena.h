@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <string_view>
@@ -48,6 +49,10 @@ class arena {
 
     std::size_t used() const { return used_; }
 
+    // How much more may be taken, to a block; take() and room() throw too_much behind it.
+    struct too_much {};
+    void allow(std::size_t more) { most_ = more < SIZE_MAX - used_ ? used_ + more : SIZE_MAX; }
+
     // Forget everything taken. Blocks beyond keep bytes go back to the heap.
     void reset(std::size_t keep = 6 * block_size)
     {
@@ -60,6 +65,7 @@ class arena {
         at_ = nullptr;
         left_ = 0;
         used_ = 0;
+        most_ = SIZE_MAX;
     }
 
   private:
@@ -70,6 +76,8 @@ class arena {
 
     void grow(std::size_t n)
     {
+        if (used_ > most_ || n > most_ - used_)
+            throw too_much();
         while (next_ < blocks_.size()) {
             block& b = blocks_[next_++];
             if (b.size >= n) {
@@ -90,6 +98,7 @@ class arena {
     char* at_ = nullptr;
     std::size_t left_ = 0;
     std::size_t used_ = 0;
+    std::size_t most_ = SIZE_MAX;
 };
 
 } // namespace ke

@@ -31,6 +31,7 @@ class decoder final : public record_decoder {
   private:
     bool decode_or_refuse(const record& r, rows& out, std::uint32_t first);
     bool decode_rows(const record& r, rows& out, std::uint32_t first);
+    bool is_too_much(const char* reason, const char* detail);
     bool decode_metadata(const record& r);
     bool decode_key(const record& r, arena& memory);
     void copy(const std::vector<int>& columns, rows& out, std::uint32_t row) const;
@@ -168,7 +169,7 @@ void decoder::decode(const record& r, rows& out)
     const bool good = decode_or_refuse(r, out, first);
     if (!good)
         out.truncate(first);
-    out.begin_message(0); // for the row that says what is wrong
+    out.end_message();
     if (!good && plan_->has_error_column)
         add_error_row(r, out);
     out.messages.push_back({r.topic_no, r.partition, r.offset, r.timestamp_ms, first,
@@ -186,13 +187,22 @@ void decoder::decode(const record& r, rows& out)
 
 bool decoder::decode_or_refuse(const record& r, rows& out, std::uint32_t first)
 try {
-    out.begin_message(r.value.size);
+    out.begin_message(r.key.size + r.value.size);
     return decode_rows(r, out, first);
 } catch (const rows::too_many&) {
+    return is_too_much("a record makes too many rows",
+                       "Its rows have more values than it has bytes, and more than 8 million.");
+} catch (const arena::too_much&) {
+    return is_too_much("a record makes too large rows",
+                       "Its values take more than 16 times its bytes, and more than 64 MB.");
+}
+
+bool decoder::is_too_much(const char* reason, const char* detail)
+{
     why_ = problem();
     std::memcpy(why_.sqlstate, "54000", sizeof why_.sqlstate);
-    why_.reason = "a record makes too many rows";
-    why_.detail = "Its rows have more values than it has bytes, and more than 8 million.";
+    why_.reason = reason;
+    why_.detail = detail;
     return false;
 }
 
@@ -235,11 +245,18 @@ bool decoder::decode_metadata(const record& r)
 bool decoder::decode_key(const record& r, arena& memory)
 {
     key_rows_.truncate(0);
-    if (r.key.absent()) {
-        key_rows_.add_row();
-    } else if (key_->look_at(r); !key_->decode(r.key, key_rows_, memory, why_)) {
-        return false;
-    } else if (key_rows_.row_count() != 1) {
+    key_rows_.allow_rows(2); // the second is one too many
+    bool good = true;
+    try {
+        if (r.key.absent())
+            key_rows_.add_row();
+        else if (key_->look_at(r); !key_->decode(r.key, key_rows_, memory, why_))
+            return false;
+        good = key_rows_.row_count() == 1;
+    } catch (const rows::too_many&) {
+        good = false;
+    }
+    if (!good) {
         roles_.convert.refuse("22P02", "the key does not hold exactly one document");
         why_ = roles_.convert.why;
         return false;

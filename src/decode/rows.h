@@ -99,12 +99,26 @@ class rows {
         return {cells_.data() + at, states_.data() + at};
     }
     // What a few bytes may say twice a million times is bounded: a message makes as many cells as it
-    // has bytes, or so many. add_row() throws too_many behind them.
-    static constexpr std::size_t most_cells = 8 << 20;
+    // has bytes, or so many, and their texts and numbers take so many times its bytes, or so much. Behind
+    // them add_row() throws too_many, and memory its own too_much.
+    static constexpr std::size_t most_cells = 8 << 20, most_memory = 64 << 20, most_times = 16;
     struct too_many {};
     void begin_message(std::size_t bytes)
     {
         most_ = std::size_t{row_count_} * columns_ + std::max(bytes, most_cells);
+        room_ = std::min(most_, cells_.size());
+        memory.allow(std::max(bytes * most_times, most_memory));
+    }
+    void end_message()
+    {
+        most_ = SIZE_MAX;
+        room_ = cells_.size();
+        memory.allow(SIZE_MAX);
+    }
+    // add_row() throws too_many behind n rows.
+    void allow_rows(std::uint32_t n)
+    {
+        most_ = std::size_t{n} * columns_;
         room_ = std::min(most_, cells_.size());
     }
 

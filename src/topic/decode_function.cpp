@@ -121,6 +121,7 @@ void put_rows(ReturnSetInfo* result, decoded* d)
     for (std::uint32_t m = 0; m < d->chunk.rows.messages.size(); ++m) {
         const std::uint32_t n = begin_message(maker, d->chunk, m, nullptr);
         for (std::uint32_t i = 0; i < n; ++i) {
+            CHECK_FOR_INTERRUPTS();
             store_row(maker, d->chunk, i, slot);
             tuplestore_puttupleslot(result->setResult, slot);
         }

@@ -72,13 +72,23 @@ bool fault_of_record(int sqlstate)
 // All rows of the message in work, in maker->memory.
 void fill_all(row_maker* maker, const decode::rows& rows)
 {
-    const std::size_t natts = maker->map->natts;
+    const pg::datum_map* map = maker->map;
+    const std::size_t count = map->count;
     const std::uint32_t n = maker->message->row_count;
-    maker->made_values = static_cast<Datum*>(palloc0(sizeof(Datum) * (natts * n + 1)));
-    maker->made_nulls = static_cast<bool*>(palloc0(natts * n + 1));
-    for (std::uint32_t i = 0; i < n; i++)
-        fill(maker, rows, maker->message->first_row + i, maker->made_values + natts * i,
-             maker->made_nulls + natts * i);
+    auto* values = static_cast<Datum*>(palloc(sizeof(Datum) * (map->natts + 1)));
+    auto* nulls = static_cast<bool*>(palloc(map->natts + 1));
+    maker->made_values = static_cast<Datum*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * (count * n + 1)));
+    maker->made_nulls =
+        static_cast<bool*>(MemoryContextAllocHuge(CurrentMemoryContext, count * n + 1));
+    for (std::uint32_t i = 0; i < n; i++) {
+        CHECK_FOR_INTERRUPTS();
+        fill(maker, rows, maker->message->first_row + i, values, nulls);
+        for (std::size_t c = 0; c < count; c++) {
+            maker->made_values[count * i + c] = values[map->columns[c].attribute];
+            maker->made_nulls[count * i + c] = nulls[map->columns[c].attribute];
+        }
+    }
     maker->made_rows = n;
 }
 
@@ -111,20 +121,20 @@ void make_error_row(row_maker* maker, const decode::rows& rows, const ErrorData*
 {
     pg::datum_map* map = maker->map;
     const std::uint32_t row = maker->message->first_row;
-    maker->made_values = static_cast<Datum*>(palloc0(sizeof(Datum) * (map->natts + 1)));
-    maker->made_nulls = static_cast<bool*>(palloc(map->natts + 1));
-    memset(maker->made_nulls, true, map->natts + 1);
+    maker->made_values = static_cast<Datum*>(palloc0(sizeof(Datum) * (map->count + 1)));
+    maker->made_nulls = static_cast<bool*>(palloc(map->count + 1));
+    memset(maker->made_nulls, true, map->count + 1);
     for (int i = 0; i < map->count; i++) {
         const pg::datum_column& c = map->columns[i];
         const decode::column& column = maker->plan->columns[c.cell];
         if (column.metadata == decode::role::error) {
-            maker->made_values[c.attribute] = CStringGetTextDatum(
+            maker->made_values[i] = CStringGetTextDatum(
                 psprintf("column \"%s\": %s", map->at ? map->at->name : "?", error->message));
-            maker->made_nulls[c.attribute] = false;
+            maker->made_nulls[i] = false;
         } else if (column.source != decode::column_source::payload &&
                    rows.states(row)[c.cell] == decode::cell_state::value) {
-            maker->made_values[c.attribute] = static_cast<Datum>(rows.cells(row)[c.cell]);
-            maker->made_nulls[c.attribute] = false;
+            maker->made_values[i] = static_cast<Datum>(rows.cells(row)[c.cell]);
+            maker->made_nulls[i] = false;
         }
     }
     maker->made_rows = 1;
@@ -219,10 +229,14 @@ void store_row(row_maker* maker, const ingest::chunk& chunk, std::uint32_t row,
                TupleTableSlot* slot)
 {
     ExecClearTuple(slot);
-    const std::size_t natts = maker->map->natts;
     if (maker->made) {
-        memcpy(slot->tts_values, maker->made_values + natts * row, sizeof(Datum) * natts);
-        memcpy(slot->tts_isnull, maker->made_nulls + natts * row, natts);
+        const std::size_t count = maker->map->count;
+        memset(slot->tts_isnull, true, maker->map->natts);
+        for (std::size_t c = 0; c < count; c++) {
+            const int attribute = maker->map->columns[c].attribute;
+            slot->tts_values[attribute] = maker->made_values[count * row + c];
+            slot->tts_isnull[attribute] = maker->made_nulls[count * row + c];
+        }
     } else {
         fill(maker, chunk.rows, maker->message->first_row + row, slot->tts_values,
              slot->tts_isnull);

@@ -64,7 +64,7 @@ struct row_maker {
     MemoryContext memory;
     bool made;
     std::uint32_t made_rows;
-    Datum* made_values; // [row][attribute]
+    Datum* made_values; // [row][column of map]
     bool* made_nulls;
     std::uint64_t refused; // messages that became a row with _error here
 };

@@ -247,9 +247,42 @@ TEST(a_message_makes_no_more_cells_than_its_bytes_allow)
     d.rows.reset();
     CHECK(d.decode("{\"c0\": 8}").starts_with("8,null,null,"));
 
+    // Of a key the second row is one too many, however many columns and rows it has.
+    std::vector<column> of_key;
+    for (int i = 0; i < 1000; i++)
+        of_key.push_back(from_key("c" + std::to_string(i), t_int));
+    table keys(of_key);
+    decoding k{keys.key_format("json")};
+    record r = record_of("{}");
+    std::string key;
+    for (int i = 0; i < 1000000; i++)
+        key += "{}";
+    r.key = bytes(key);
+    CHECK_EQ(k.decode(r), "!22P02 the key does not hold exactly one document");
+    r.key = bytes("{\"c0\": 7}");
+    CHECK(k.decode(r).starts_with("7,null,"));
+
     decoding c{table(columns, "cbor")};
     CHECK(c.decode("\x9f" + std::string(most + 1, '\xa0') + "\xff").starts_with("!54000 "));
     CHECK(c.decode("\xa1\x62"
                    "c1\x05")
               .starts_with("null,5,null,"));
+}
+
+TEST(a_message_makes_no_more_memory_than_its_bytes_allow)
+{
+    // 10 to the minus 16383, in nine bytes.
+    const std::string_view small("\xa1\x61\x6e\xc4\x82\x39\x3f\xfe\x01", 9);
+    decoding d{table({from_payload("n", type_of(cell_type::numeric))}, "cbor")};
+    std::string payload;
+    for (int i = 0; i < 20000; i++)
+        payload += small;
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(
+            d.decode(payload),
+            "!54000 a record makes too large rows (Its values take more than 16 times its bytes, "
+            "and more than 64 MB.)");
+        CHECK(d.rows.memory.used() < (i + 1) * (65u << 20));
+    }
+    CHECK(!d.decode(small).starts_with("!"));
 }
