@@ -153,15 +153,15 @@ void worker::store(const feeds& due)
     std::vector<share> shares;
     shares.reserve(64);
     for (feed_state* f : due) {
-        // A record refused for columns of others: read alone from here on. Not covered: read anew.
+        // Judged by columns of others: read alone from here on. Not covered: read anew.
         const bool refused = std::any_of(f->gathered.begin(), f->gathered.end(),
                                          [](auto* c) { return !c->rows.rejects.empty(); });
         for (served_view* v : std::vector<served_view*>(f->views)) {
             if (refused)
                 count_room(*f, *v);
             share s = make_share(*f, *v);
-            if (s.foreign_reject || s.uncovered) {
-                v->alone = v->alone || s.foreign_reject;
+            if (s.foreign || s.uncovered) {
+                v->alone = v->alone || s.foreign;
                 leave_feed(*v);
                 v->at = phase::preparing;
             } else {

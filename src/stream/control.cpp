@@ -22,6 +22,7 @@ extern "C" {
 #include "stream/restored.h"
 #include "stream/sql.h"
 #include "stream/start.h"
+#include "topic/batch.h"
 
 namespace ke::stream {
 
@@ -39,8 +40,18 @@ namespace {
 
 } // namespace
 
+void refuse_in_batch()
+{
+    if (topic::current_batch)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+                        errmsg("what a view or stream runs cannot make, change or move "
+                               "continuous views"),
+                        errhint("Do it in a session.")));
+}
+
 handled_view look_up(Oid view, bool lock)
 {
+    refuse_in_batch();
     MemoryContext outer = CurrentMemoryContext;
     sql_arguments a;
     a.add_oid(view);

@@ -40,6 +40,9 @@ struct handled_view {
     char* group;
 };
 handled_view look_up(Oid view, bool lock);
+// Raises in code that a batch runs: a view that moves itself or others while they are served together
+// would hold all of them up.
+void refuse_in_batch();
 
 // Waits for the batch under way, and keeps the next ones off to the end of the transaction: what is
 // read from here on is what the view has, whatever the isolation level. Others may look at the view.

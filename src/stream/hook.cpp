@@ -16,6 +16,7 @@ extern "C" {
 #include "stream/processes.h"
 #include "stream/registry.h"
 #include "stream/shmem.h"
+#include "topic/batch.h"
 
 namespace ke::stream {
 
@@ -165,6 +166,10 @@ bool changes_rights(Node* node)
 void process(PlannedStmt* stmt, const call_arguments& a)
 {
     Node* node = stmt->utilityStmt;
+    if (topic::current_batch &&
+        (is_continuous_create(node) || is_continuous_refresh(node) || may_need_rewrite(node) ||
+         (IsA(node, DropStmt) && drops_continuous_view(castNode(DropStmt, node)))))
+        refuse_in_batch();
     if (is_continuous_create(node)) {
         create(node, a);
         return;

@@ -104,7 +104,7 @@ struct served_view {
     phase at = phase::preparing;
     std::map<partition_key, position> positions;
     kept_plan plan;
-    bool alone = false;   // a record was refused for a column that this view does not use
+    bool alone = false;   // see share::foreign
     bool suspect = false; // an end below the position was seen once
     bool keeps = false;   // the server refused a record of it: from then on read with records kept
 

@@ -59,7 +59,7 @@ void judge_rejects(share& s)
             if (m.offset.value < floor_of(s, m.topic, m.partition))
                 continue;
             if (!concerns(s, r)) {
-                s.foreign_reject = true;
+                s.foreign = true;
                 continue;
             }
             refused f = at_message(s, base + r.message);
@@ -74,6 +74,19 @@ void judge_rejects(share& s)
         }
         base += static_cast<std::uint32_t>(c->rows.messages.size());
     }
+}
+
+// For a view without columns of the payload each record is a row, as none is parsed for it; for others
+// it may hold many, or none.
+bool has_others_rows(const share& s)
+{
+    if (s.view->plan.columns.plan->payload_needed || !s.feed->columns.plan->payload_needed)
+        return false;
+    for (const ingest::chunk* c : s.rows.chunks)
+        for (const decode::message_ref& m : c->rows.messages)
+            if (m.row_count != 1 && m.offset.value >= floor_of(s, m.topic, m.partition))
+                return true;
+    return false;
 }
 
 // The last of a chunk's first n messages that is of this partition.
@@ -169,6 +182,7 @@ share make_share(feed_state& f, served_view& v)
         s.cut += static_cast<std::uint32_t>(c->rows.messages.size());
     s.in_a_row = v.bad.in_a_row;
     s.room = v.is.options.max_dead_letters - std::max<std::int64_t>(v.bad.counted, 0) - v.bad.added;
+    s.foreign = has_others_rows(s);
     judge_rejects(s);
     s.rows.last_message = s.cut;
     find_moves(s);

@@ -24,7 +24,8 @@ struct share {
     std::vector<moved> moves;    // of this view's rows in kafka.progress, ascending
     bool works = false;          // records for it are among the messages
     bool uncovered = false;      // its positions lie before what its feed has read
-    bool foreign_reject = false; // a record was refused for a column that it does not use
+    // A record was refused for a column that it does not use, or makes rows only by such columns.
+    bool foreign = false;
 
     std::int64_t stored = 0;
     std::vector<refused> refusals; // in order

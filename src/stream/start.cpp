@@ -38,6 +38,7 @@ using kind = starting_point::kind;
 struct found {
     std::string cluster_id;
     std::vector<named_offset> offsets;
+    bool is_map = false;
 };
 
 bool has_partition(const topic::topic_table& t, int partition)
@@ -52,6 +53,7 @@ bool has_partition(const topic::topic_table& t, int partition)
 found resolve_map(const topic::topic_table& t, const std::vector<starting_point::entry>& map)
 {
     found out;
+    out.is_map = true;
     for (const starting_point::entry& e : map) {
         named_offset m{e.topic, e.partition.value, e.next.value};
         if (m.topic.empty()) {
@@ -144,6 +146,7 @@ start_positions to_plain(const found& f, MemoryContext to)
             static_cast<start_position*>(palloc(sizeof(start_position) * (f.offsets.size() + 1)));
         for (const named_offset& o : f.offsets)
             out.positions[out.count++] = {pstrdup(o.topic.c_str()), o.partition, o.offset};
+        out.is_map = f.is_map;
         out.cluster_id = f.cluster_id.empty() ? nullptr : pstrdup(f.cluster_id.c_str());
         MemoryContextSwitchTo(old);
         return out;
@@ -198,9 +201,10 @@ void write_positions(Oid view, const start_positions& p)
     sql_arguments a;
     a.add_oid(view);
     add_arrays(&a, p);
-    run("DELETE FROM kafka.progress WHERE view = $1 AND (topic, partition) NOT IN"
-        " (SELECT t, n FROM unnest($2, $3) u (t, n))",
-        a);
+    if (!p.is_map)
+        run("DELETE FROM kafka.progress WHERE view = $1 AND (topic, partition) NOT IN"
+            " (SELECT t, n FROM unnest($2, $3) u (t, n))",
+            a);
     run("INSERT INTO kafka.progress (view, topic, partition, next_offset)"
         " SELECT $1, t, n, o FROM unnest($2, $3, $4) u (t, n, o)"
         " ON CONFLICT (view, topic, partition)"

@@ -18,6 +18,7 @@ struct start_position {
 struct start_positions {
     int count = 0;
     start_position* positions = nullptr;
+    bool is_map = false;              // partitions that are not there were not named
     const char* cluster_id = nullptr; // where the broker was asked and said
 };
 
@@ -25,8 +26,8 @@ struct start_positions {
 // time, group. role: whose login. Raises with a hint on a bad form. In the current memory context.
 start_positions resolve_start(Oid topic_table, Oid role, const char* start, const char* group);
 
-// Replaces a view's progress by these positions; the caller holds what it must (registry.h). Counters
-// of partitions that are named again are kept.
+// Replaces a view's progress by these positions; of a map those that are not named stay as they are.
+// The caller holds what it must (registry.h). Counters of partitions that are named again are kept.
 void write_positions(Oid view, const start_positions&);
 
 } // namespace ke::stream

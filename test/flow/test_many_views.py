@@ -32,6 +32,21 @@ def check(db, queries):
     return found
 
 
+def test_without_columns_of_the_payload_records_are_rows(db, kafka, topic, produce):
+    """Whoever reads the payload beside them, and however many documents it holds."""
+    db.topic_table("stream", "n int, _offset bigint", kafka, topic=topic)
+    produce(topic, ['{"n": 1}', '{"n": 2}{"n": 3}', '[]', '[{"n": 4}, {"n": 5}, {"n": 6}]', '{"n": 7}'])
+    together(db, {"a": "SELECT n FROM stream", "b": "SELECT count(*) AS n FROM stream",
+                  "c": "SELECT _offset AS o FROM stream", "d": "SELECT _offset AS o, n FROM stream"})
+    assert [db.value(f"SELECT count(*) FROM {v}") for v in "acd"] == [7, 5, 7]
+    assert db.value("SELECT n FROM b") == db.value("SELECT count(*) FROM stream") == 5
+    produce(topic, ['{"n": 8}', '[]'])
+    db.wait_count("c", 7)
+    db.wait_count("a", 8)
+    db.wait("b")
+    assert db.value("SELECT n FROM b") == 7
+
+
 def test_each_has_what_its_filter_wants(db, kafka, new_topic, produce):
     topic = new_topic(partitions=PARTITIONS)
     db.topic_table("stream", COLUMNS, kafka, topic=topic)
@@ -109,3 +124,19 @@ def test_scans_without_the_filter_see_all(db, kafka, topic, produce):
     assert db.rows("SELECT kind, count(*), sum(of_batch) / count(*) - 2 * (sum(bodies) / count(*)) FROM seen "
                    "GROUP BY 1 ORDER BY 1") == [("a", 2, 0), ("b", 3, 0)]
     assert db.value("SELECT max(bodies) FROM seen") > 3  # not the filter's rows alone
+
+
+def test_a_view_whose_code_moves_views_stops_alone(db, kafka, topic, produce):
+    db.topic_table("stream", "n int", kafka, topic=topic)
+    for name, act in {"seeks": "PERFORM kafka.seek('public.seeks', 'earliest')", "drops": "DROP MATERIALIZED VIEW public.drops",
+                      "renews": "REFRESH MATERIALIZED VIEW public.good"}.items():
+        db.execute(f"CREATE FUNCTION f_{name}(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN {act}; RETURN $1; END $$")
+    together(db, {"good": "SELECT n FROM stream"} | {v: f"SELECT public.f_{v}(n) AS n FROM stream"
+                                                     for v in ("seeks", "drops", "renews")})
+    produce(topic, [{"n": n} for n in range(10)])
+    db.wait_count("good", 10)
+    for name in ("seeks", "drops", "renews"):
+        assert "cannot make, change or move" in " ".join(map(str, db.wait_state(name, "stopped")))
+    produce(topic, [{"n": n} for n in range(10)])
+    db.wait_count("good", 20)
+    assert db.value("SELECT count(*) FROM kafka.dead_letters") == 0

@@ -33,6 +33,21 @@ def test_seek_back_and_forth_beside_another_view(db, clicks, produce):
     db.wait_count("b", 110)
 
 
+def test_seek_leaves_partitions_that_a_map_does_not_name(db, kafka, new_topic, produce):
+    topic = new_topic(partitions=3)
+    db.topic_table("clicks", "id int, _partition int", kafka, topic=topic)
+    db.view("v", "SELECT id, _partition AS p FROM clicks")
+    for p in range(3):
+        produce(topic, ids(0, 10), partition=p)
+    db.wait_count("v", 30)
+    db.execute("SELECT kafka.seek('v', '1:4')")
+    db.wait_count("v", 36)
+    for p in range(3):
+        produce(topic, ids(10, 12), partition=p)
+    db.wait_count("v", 42)
+    assert dict(db.rows("SELECT p, count(*) FROM v GROUP BY p")) == {0: 12, 1: 18, 2: 12}
+
+
 def test_seek_rolls_back(db, clicks, produce):
     db.view("v", "SELECT id FROM clicks")
     produce(clicks, ids(0, 10))
