@@ -63,6 +63,11 @@ class avro_decoder final : public payload_decoder {
     using plan_key = std::tuple<const avro_type*, const avro_type*, const json_node*>;
 
     bool datum(const avro_type& type, rows& out);
+    // A datum in which no column can find itself.
+    bool is_no_row(const avro_type& type) const
+    {
+        return type.kind == avro_kind::array ? !root_.has_elements() : is_scalar(type);
+    }
     bool framed(bytes payload, rows& out);
     const avro_schema* written_with(std::string_view& why);
     bool prepare_reader(const std::weak_ptr<registry::listener>& who,
@@ -281,6 +286,8 @@ bool avro_decoder::value(const avro_type& type, const avro_type* reader, json_no
     }
     reader = reader_.counterpart(type, reader);
     const bool wanted = !node->columns.empty();
+    if (node == &root_ && !wanted && is_no_row(type))
+        return fail("It is no record, and no column takes it as a whole.");
     if (is_scalar(type)) {
         item it;
         return reader_.scalar(type, it, reader) && (!wanted || fill(*node, it));

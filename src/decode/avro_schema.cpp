@@ -195,6 +195,9 @@ class avro_schema_parser {
             if (scale < 0 || scale > 16383)
                 return fail("a decimal's scale is out of range") != nullptr;
         t.scale = static_cast<std::int32_t>(scale);
+        std::int64_t precision = 0;
+        if (!o["precision"].get_int64().get(precision) && precision > 0 && precision <= INT32_MAX)
+            t.precision = static_cast<std::int32_t>(precision);
         return true;
     }
 

@@ -65,6 +65,7 @@ struct avro_type {
     avro_kind kind = avro_kind::null;
     avro_meaning meaning = avro_meaning::plain;
     std::int32_t scale = 0;                 // decimal; of bits: how many
+    std::int32_t precision = 0;             // decimal; 0: not said
     std::uint64_t size = 0;                 // fixed
     std::string name;                       // record, enumeration, fixed: with its namespace
     std::vector<avro_field> fields;         // record

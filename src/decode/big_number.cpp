@@ -91,7 +91,8 @@ bool same_decimal(std::string_view a, std::string_view b)
     return one.read(a) && other.read(b) && one == other;
 }
 
-bool read_unscaled(std::string_view text, std::int64_t scale, std::string& out)
+bool read_unscaled(std::string_view text, std::int64_t scale, std::int64_t precision,
+                   std::string& out)
 {
     std::string digits;
     bool negative;
@@ -107,6 +108,9 @@ bool read_unscaled(std::string_view text, std::int64_t scale, std::string& out)
     if (digits.size() + static_cast<std::size_t>(scale - has) > most_digits)
         return false;
     digits.append(static_cast<std::size_t>(scale - has), '0');
+    if (precision > 0 && digits.find_first_not_of('0') != digits.npos &&
+        digits.size() - digits.find_first_not_of('0') > static_cast<std::size_t>(precision))
+        return false;
     out = to_binary(digits);
     if (out.empty() || (out.front() & 0x80))
         out.insert(out.begin(), '\0');

@@ -12,8 +12,10 @@ namespace ke::decode {
 bool read_decimal(std::string_view text, std::string& magnitude, bool& negative,
                   std::int64_t& scale);
 
-// The same at a scale of the caller's, in two's complement as short as can be. False: digits would be lost.
-bool read_unscaled(std::string_view text, std::int64_t scale, std::string& twos_complement);
+// The same at a scale of the caller's, in two's complement as short as can be. False: digits would be
+// lost, or there are more of them than precision says (0: any).
+bool read_unscaled(std::string_view text, std::int64_t scale, std::int64_t precision,
+                   std::string& twos_complement);
 
 // Whether both are the same number: 1.50 and 15e-1.
 bool same_decimal(std::string_view a, std::string_view b);

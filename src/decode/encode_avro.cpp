@@ -338,7 +338,8 @@ bool avro_writer::bytes_of(const avro_type& type, const value& v, std::string& b
     if (type.meaning == avro_meaning::decimal) {
         const std::string whole = v.what == kind::integer ? std::to_string(v.i) : "";
         if ((v.what != kind::number && v.what != kind::integer) ||
-            !read_unscaled(v.what == kind::integer ? whole : v.s, type.scale, bytes))
+            !read_unscaled(v.what == kind::integer ? whole : v.s, type.scale, type.precision,
+                           bytes))
             return false;
         if (type.kind == avro_kind::fixed && bytes.size() < type.size)
             bytes.insert(0, type.size - bytes.size(), bytes.front() & 0x80 ? '\xff' : '\0');

@@ -187,12 +187,12 @@ bool real_of(const value& v, bool single, double& f)
     if (!float_of(v, f))
         return false;
     if (!std::isfinite(f) || v.what == kind::real4 || (v.what == kind::real8 && !single))
-        return true; // NaN, infinite; or there is room for all of it
+        return true;           // NaN, infinite; or there is room for all of it
+    if (v.what == kind::real8) // it would be read as a double, too
+        return f == static_cast<double>(static_cast<float>(f));
     value written{single ? kind::real4 : kind::real8};
     written.f = single ? static_cast<double>(static_cast<float>(f)) : f;
-    const std::string given = v.what == kind::integer ? std::to_string(v.i)
-                              : v.what == kind::real8 ? real_text(v)
-                                                      : std::string(v.s);
+    const std::string given = v.what == kind::integer ? std::to_string(v.i) : std::string(v.s);
     f = written.f;
     return std::isfinite(f) && same_decimal(given, real_text(written));
 }

@@ -236,6 +236,7 @@ bool proto_writer::message(const proto_message& type, const value& v, std::strin
 bool proto_writer::fields(const proto_message& type, const value& v, std::string& out, int depth)
 {
     std::size_t taken = 0;
+    std::vector<const proto_field*> chosen; // of oneofs
     for (const proto_field& f : type.fields) {
         const value* found = v.find(f.name);
         if (!found)
@@ -243,6 +244,13 @@ bool proto_writer::fields(const proto_message& type, const value& v, std::string
         if (!found || found->what == kind::null)
             continue;
         taken++;
+        for (const proto_field* other : chosen)
+            if (f.oneof == other->oneof) {
+                why = type.name + " holds one of " + other->name + " and " + f.name + ", not both";
+                return false;
+            }
+        if (f.oneof >= 0)
+            chosen.push_back(&f);
         if (!field(f, *found, out, depth))
             return false;
     }

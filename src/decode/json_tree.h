@@ -52,6 +52,7 @@ class json_node {
     json_node* element(std::int64_t position) const;
 
     bool leads_on() const { return !below.empty(); }
+    bool has_elements() const { return !elements_.empty(); }
 
     void add(std::span<const path_step> steps, int column);
 

@@ -426,6 +426,25 @@ def test_protobuf_with_a_registry(edb):
             assert payload[0] == 0 and payload[5:7] == b"\x02\x02"
 
 
+def test_protobuf_has_one_of_a_oneof(edb):
+    with Registry() as registry:
+        registry.register("t-value", 'syntax = "proto3"; message M { oneof one { string a = 1; int32 b = 2; } int32 c = 3; }',
+                          type="PROTOBUF")
+        edb.execute(f"ALTER SERVER s OPTIONS (ADD schema_registry_url '{registry.url}')")
+        table(edb, "t", {"a": "text", "b": "int", "c": "int"}, format="protobuf")
+        assert edb.value("SELECT kafka.encode(ROW('x', NULL, 1)::t)") and edb.value("SELECT kafka.encode(ROW(NULL, 1, 1)::t)")
+        assert "holds one of a and b, not both" in str(edb.error("SELECT kafka.encode(ROW('x', 1, 1)::t)"))
+
+
+def test_avro_decimals_have_the_precision_of_their_schema(edb):
+    table(edb, "t", {"a": "numeric"}, format="avro", avro_schema=json.dumps({"type": "record", "name": "R", "fields": [
+        {"name": "a", "type": {"type": "bytes", "logicalType": "decimal", "precision": 5, "scale": 2}}]}))
+    for fits in ("999.99", "-999.99", "0.01", "0"):
+        round_trip(edb, "t", {"a": "numeric(5, 2)"}, {"a": fits})
+    for given in ("1000", "-1000.00", "0.001"):
+        assert "does not fit" in str(edb.error(f"SELECT kafka.encode(ROW({given})::t)"))
+
+
 def test_protobuf_by_its_library(edb):
     columns = {"id": "int8", "big": "numeric", "name": "text", "raw": "bytea", "e": "text", "at": "timestamptz",
                "took": "interval", "w": "int", "tags": "text[]", "ns": "int[]", "in_one": "jsonb", "a": "int", "b": "text"}

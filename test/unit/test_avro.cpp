@@ -76,6 +76,32 @@ TEST(avro_records_that_double)
     }
 }
 
+TEST(avro_data_that_are_no_records)
+{
+    const std::string no_row = bad("It is no record, and no column takes it as a whole.");
+    const auto one = [](std::string_view schema, std::string_view payload, std::string path) {
+        return decoding(table({from_payload("a", t_text, path)}, "avro")
+                            .option("avro_schema", std::string(schema)))
+            .decode(payload);
+    };
+    const std::string_view text = "\x04"
+                                  "hi",
+                           items("\x02\x04"
+                                 "hi\0",
+                                 5);
+    CHECK_EQ(one("\"string\"", text, ""), no_row);
+    CHECK_EQ(one("\"string\"", text, "$"), "hi");
+    CHECK_EQ(one(R"(["null", )" + record_schema("\"string\"") + "]", std::string_view("\0", 1), ""),
+             no_row);
+    CHECK_EQ(one(R"(["null", )" + record_schema("\"string\"") + "]",
+                 "\x02\x04"
+                 "hi",
+                 ""),
+             "hi");
+    CHECK_EQ(one(R"({"type": "array", "items": "string"})", items, ""), no_row);
+    CHECK_EQ(one(R"({"type": "array", "items": "string"})", items, "$[0]"), "hi");
+}
+
 TEST(avro_scalars)
 {
     CHECK_EQ(avro("\"int\"", "\x01", t_int), "-1");
