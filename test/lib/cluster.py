@@ -288,9 +288,12 @@ class Cluster:
 
     def _environment(self):
         environment = self.installation.environment()
+        preloaded = [os.environ.get("KAFKA_ENGINE_PRELOAD")]
         if self._faults:
-            environment["LD_PRELOAD"] = os.path.join(self.directory, "faults.so")
+            preloaded.append(os.path.join(self.directory, "faults.so"))
             environment["KAFKA_ENGINE_FAULTS"] = self._faults
+        if any(preloaded):
+            environment["LD_PRELOAD"] = ":".join(filter(None, preloaded))
         return environment
 
     def wait_ready(self, timeout=60):
