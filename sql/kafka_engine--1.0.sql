@@ -107,7 +107,7 @@ DECLARE
         coalesce((SELECT string_agg(format(', %I %L', key, value), '' ORDER BY key) FROM jsonb_each_text(options)), '');
     lines boolean := format IN ('csv', 'tsv');
     single boolean := format IN ('raw', 'text');
-    names text[]; ddl text; documents bigint; bad bigint; odd record; stem text; called text; row_at tid;
+    names text[]; named text[]; quoted text[]; first text; ddl text; documents bigint; bad bigint; odd record; stem text; called text; row_at tid;
     -- What a member's column cannot be called: as the server's own columns, or as metadata, which it would be then.
     taken text[] := '{ctid,tableoid,xmin,xmax,cmin,cmax,_topic,_partition,_offset,_timestamp,_timestamp_type,'
         '_leader_epoch,_key,_headers,_raw,_tombstone,_error}'::text[] ||
@@ -118,14 +118,32 @@ BEGIN
     IF n < 1 THEN
         RAISE 'the number of records to sample must be positive' USING ERRCODE = '22023';
     END IF;
-    IF lines THEN -- as many columns as the first line has fields
+    IF lines THEN -- as many columns as the first line has fields, by their names where it is a header
         EXECUTE format('CREATE FOREIGN TABLE pg_temp.kafka_sample (doc text) SERVER %I OPTIONS (topic %L, format ''text'')',
                        server, topic);
-        SELECT string_to_array(regexp_replace(split_part(s.doc, E'\n', 1), '"[^"]*"', '_', 'g'), delimiter) INTO names
-            FROM pg_temp.kafka_sample s WHERE s.doc IS NOT NULL LIMIT 1;
+        SELECT s.doc INTO first FROM pg_temp.kafka_sample s WHERE s.doc <> '' LIMIT 1;
         DROP FOREIGN TABLE pg_temp.kafka_sample;
-        SELECT string_agg('c' || i || ' text', ', ' ORDER BY i) INTO columns
-            FROM generate_series(1, greatest(cardinality(names), 1)) i;
+        IF format = 'csv' THEN -- what is quoted may hold delimiters and line breaks
+            stem := coalesce(options->>'quote', '"');
+            quoted := ARRAY(SELECT m[1] FROM regexp_matches(first, format('([%1$s][^%1$s]*[%1$s])', '\' || stem), 'g') m);
+            first := regexp_replace(first, format('[%1$s][^%1$s]*[%1$s]', '\' || stem), E'\x01', 'g');
+        END IF;
+        names := string_to_array(rtrim(split_part(first, E'\n', 1), E'\r'), delimiter);
+        IF lower(options->>'header') IN ('match', 'true', 'on', '1', 'yes') THEN
+            named := ARRAY(SELECT CASE WHEN f.name = E'\x01' THEN trim(quoted[count(*) FILTER (WHERE f.name = E'\x01')
+                                                                             OVER (ORDER BY f.n)], stem)
+                                       ELSE f.name END FROM unnest(names) WITH ORDINALITY f (name, n) ORDER BY f.n);
+            IF NOT EXISTS (SELECT FROM unnest(named) f (name) GROUP BY f.name HAVING count(*) > 1 OR f.name = '' OR
+                               f.name = ANY (taken) OR f.name <> f.name::name::text OR f.name LIKE E'%\x01%') THEN
+                columns := (SELECT string_agg(quote_ident(f.name) || ' text', ', ' ORDER BY f.n)
+                            FROM unnest(named) WITH ORDINALITY f (name, n));
+                names := NULL;
+            END IF;
+        END IF;
+        IF names IS NOT NULL OR first IS NULL THEN
+            SELECT string_agg('c' || i || ' text', ', ' ORDER BY i) INTO columns
+                FROM generate_series(1, greatest(cardinality(names), 1)) i;
+        END IF;
     ELSIF single THEN
         columns := CASE format WHEN 'raw' THEN 'payload bytea' ELSE 'payload text' END;
     ELSIF format = 'debezium' THEN

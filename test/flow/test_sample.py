@@ -1,5 +1,7 @@
 """kafka.sample: names and types of what is in a topic, by widening, and a statement that makes its table."""
 
+import json
+
 import cbor2
 
 
@@ -45,6 +47,24 @@ def test_other_formats(db, kafka, new_topic, produce):
         produce(topic, records)
         rows, statements = sampled(db, server, topic, format)
         assert [r[:2] for r in rows] == expected and len(statements) == 1, format
+
+
+def test_lines_by_their_options(db, kafka, new_topic, produce):
+    """Names of a header, quotes with delimiters and line breaks in them; and the table finds every value."""
+    server = db.server(kafka)
+    cases = [
+        ({"header": "match"}, b'id,"the name",n\r\n1,x,2.5\r\n2,"a,b",3\r\n', ["id", "the name", "n"], [("1", "x"), ("2", "a,b")]),
+        ({"header": "true"}, b"a,a,_offset\n1,x,2\n", ["c1", "c2", "c3"], [("1", "x")]),
+        ({"header": "true", "delimiter": ";", "quote": "'"}, b"'a;b';c\n'x;y';1\n", ["a;b", "c"], [("x;y", "1")]),
+        ({}, b'"line one\nline ""two""",1,5\n2,"x",6\n', ["c1", "c2", "c3"], [('line one\nline "two"', "1"), ("2", "x")])]
+    for options, payload, names, first in cases:
+        topic = new_topic()
+        produce(topic, [payload])
+        rows, (statement,) = sampled(db, server, topic, "csv", 10, json.dumps(options))
+        assert [r[0] for r in rows] == names, options
+        db.execute(statement)
+        columns = ", ".join(f'"{n}"::text' for n in names[:2])
+        assert db.rows(f'SELECT {columns} FROM "{topic}"') == first
 
 
 def test_names_that_columns_cannot_have(db, kafka, new_topic, produce):
