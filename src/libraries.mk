@@ -9,5 +9,5 @@ BZIP2 := $(if $(call header,bzlib.h),-lbz2)
 LZMA := $(if $(call header,lzma.h),-llzma)
 OPTIONAL := PROTOBUF ZLIB SNAPPY ZSTD BZIP2 LZMA
 CORE_FLAGS := $(foreach l,$(OPTIONAL),$(if $($l),-DKE_$l))# for src/decode/{protobuf_{files,schema},codecs}.cpp
-NEEDED_LIBRARIES := -lrdkafka -lsimdjson -lcurl
+NEEDED_LIBRARIES := -lrdkafka -lsimdjson -lcurl -lre2
 CORE_LIBRARIES := $(NEEDED_LIBRARIES) $(foreach l,$(OPTIONAL),$($l))

@@ -50,6 +50,7 @@ home() { # each third-party header has one home
         expect_nothing "$2 is included by src/$1 only"
 }
 home kafka 'librdkafka/'
+home kafka 're2/'
 home 'decode|registry' 'simdjson'
 home registry 'curl/'
 home decode 'google/protobuf/'

@@ -1,6 +1,6 @@
-// A pattern of topics' names: a POSIX extended regular expression that a whole name matches. Anybody
-// who may make a topic table may give one, so it is measured before the C library compiles it: nested
-// brackets without end would take its stack, nested repetitions all memory, back-references all time.
+// A pattern of topics' names: a POSIX extended regular expression that a whole name matches.
+// Anybody who may make a topic table may give one, so it is RE2 that compiles it, in bounded time and
+// memory, and matches it, in time linear in the name; the C library would take for ever for some.
 // Any thread.
 #pragma once
 
@@ -9,17 +9,20 @@
 
 #include "base/result.h"
 
+namespace re2 {
+class RE2;
+}
+
 namespace ke::kafka {
 
 class pattern {
   public:
-    // Fault refused_option, with what is wrong as its hint.
+    // Fault refused_option, with what is wrong as its hint. Throws std::bad_alloc.
     static result<pattern> make(const std::string& text);
     bool matches(const char* topic) const;
 
   private:
-    struct compiled;
-    std::shared_ptr<const compiled> compiled_;
+    std::shared_ptr<const re2::RE2> compiled_;
 };
 
 } // namespace ke::kafka
