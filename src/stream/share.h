@@ -19,11 +19,11 @@ enum class fate : std::uint8_t {
 struct share {
     served_view* view = nullptr;
     feed_state* feed = nullptr;
-    topic::batch rows;           // limits and left-out messages change during a careful replay
-    std::uint32_t cut = 0;       // number of the first message that is not applied
-    std::vector<moved> moves;    // of this view's rows in kafka.progress, ascending
-    bool works = false;          // records for it are among the messages
-    bool uncovered = false;      // its positions lie before what its feed has read
+    topic::batch rows;        // limits and left-out messages change during a careful replay
+    std::uint32_t cut = 0;    // number of the first message that is not applied
+    std::vector<moved> moves; // of this view's rows in kafka.progress, ascending
+    bool works = false;       // records for it are among the messages
+    bool uncovered = false;   // its positions lie before what its feed has read
     // A record was refused for a column that it does not use, or makes rows only by such columns.
     bool foreign = false;
 
