@@ -202,6 +202,9 @@ bool plan_view(served_view& v)
     v.plan.attributes = std::move(attributes);
     v.plan.shape = std::move(shape);
     v.plan.filtered = seen.filtered;
+    // Its records may go on to be judged without being prepared anew (apply).
+    if (changed || !v.plan.columns.plan)
+        v.plan.columns = columns_for(v.is.topic_table, v.is.owner, v.plan.attributes);
     v.plan.generation = generation;
     return changed;
 }

@@ -221,7 +221,10 @@ def test_a_target_that_moves_is_followed(db, clicks, produce):
         c.execute("ALTER TABLE older ADD COLUMN name text")
     produce(clicks, numbered(10, 15))
     db.wait_count("v", 15)
+    produce(clicks, ["not json"] + numbered(15, 20))
+    db.wait_count("v", 20)
     assert db.value("SELECT count(name) FROM older") == 0
+    assert db.value("SELECT count(*) FROM kafka.dead_letters") == 1
 
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
