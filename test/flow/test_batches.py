@@ -42,7 +42,7 @@ def test_a_batch_ends_by_rows_or_bytes(db, clicks, produce):
         db.execute("DROP MATERIALIZED VIEW v")
         return n
 
-    assert taken(batch_rows=5) >= 40
+    assert taken(batch_rows=5) >= 30  # what the end of a fetch left below the limit is stored with what follows
     assert taken(batch_bytes="64kB") >= 8
     assert taken() < 8
 
