@@ -144,8 +144,11 @@ void seek(Oid view, const char* to)
     a.add_text(p.cluster_id);
     spi_stretch spi;
     spi.begin();
-    // Where the broker was not asked the worker notes anew which cluster it reads.
-    run("UPDATE kafka.registry SET cluster_id = $2 WHERE view = $1", a);
+    // Where the broker was not asked the worker notes anew which cluster it reads; but positions that a
+    // map left where they are, with what was read last, are of the one that was noted.
+    run("UPDATE kafka.registry SET cluster_id = $2 WHERE view = $1 AND NOT EXISTS"
+        " (SELECT FROM kafka.progress p WHERE p.view = $1 AND p.mark_offset IS NOT NULL)",
+        a);
     spi.end();
     log_state(view, h.state, psprintf("seek to %s", to));
     notify_at_commit();

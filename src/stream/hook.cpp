@@ -16,7 +16,6 @@ extern "C" {
 #include "stream/processes.h"
 #include "stream/registry.h"
 #include "stream/shmem.h"
-#include "topic/batch.h"
 
 namespace ke::stream {
 
@@ -43,6 +42,7 @@ void pass_on(PlannedStmt* stmt, const call_arguments& a)
 
 void check_may_write(Node* statement)
 {
+    refuse_in_batch();
     const char* name = CreateCommandName(statement);
     PreventCommandIfReadOnly(name);
     PreventCommandIfParallelMode(name);
@@ -136,6 +136,7 @@ bool may_need_rewrite(Node* node)
 
 void rewrite_and_pass(PlannedStmt* stmt, call_arguments a)
 {
+    refuse_in_batch();
     auto* copy = castNode(PlannedStmt, copyObjectImpl(stmt));
     rewrite_kind(copy->utilityStmt);
     if (IsA(copy->utilityStmt, AlterTableStmt)) {
@@ -166,10 +167,6 @@ bool changes_rights(Node* node)
 void process(PlannedStmt* stmt, const call_arguments& a)
 {
     Node* node = stmt->utilityStmt;
-    if (topic::current_batch &&
-        (is_continuous_create(node) || is_continuous_refresh(node) || may_need_rewrite(node) ||
-         (IsA(node, DropStmt) && drops_continuous_view(castNode(DropStmt, node)))))
-        refuse_in_batch();
     if (is_continuous_create(node)) {
         create(node, a);
         return;

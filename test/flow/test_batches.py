@@ -38,13 +38,13 @@ def test_a_batch_ends_by_rows_or_bytes(db, clicks, produce):
     def taken(**limits):
         db.view("v", "SELECT id FROM clicks", **limits)
         db.wait_count("v", 200)
-        n = db.value("SELECT count(DISTINCT xmin::text) FROM v")
+        batches = [n for n, in db.rows("SELECT count(*) FROM v GROUP BY xmin::text")]
         db.execute("DROP MATERIALIZED VIEW v")
-        return n
+        return batches
 
-    assert taken(batch_rows=5) >= 30  # what the end of a fetch left below the limit is stored with what follows
-    assert taken(batch_bytes="64kB") >= 8
-    assert taken() < 8
+    assert max(taken(batch_rows=5)) < 10  # what the end of a fetch left below the limit is stored with what follows
+    assert len(taken(batch_bytes="64kB")) >= 8
+    assert len(taken()) < 8
 
 
 def test_the_strictest_limit_of_those_who_share(db, clicks, produce):

@@ -40,6 +40,11 @@ def test_seek_leaves_partitions_that_a_map_does_not_name(db, kafka, new_topic, p
     for p in range(3):
         produce(topic, ids(0, 10), partition=p)
     db.wait_count("v", 30)
+    other = db.connect(autocommit=False)
+    for to, known in (("1:4", True), ("earliest", False)):  # which cluster it is that the positions left are of
+        other.execute("SELECT kafka.seek('v', %s)", [to])
+        assert other.execute("SELECT cluster_id IS NOT NULL FROM kafka.registry").fetchone() == (known,)
+        other.rollback()
     db.execute("SELECT kafka.seek('v', '1:4')")
     db.wait_count("v", 36)
     for p in range(3):
