@@ -47,6 +47,9 @@ CREATE FUNCTION kafka.check(server name, OUT connected boolean, OUT reason text,
 -- Whether a value that looks like one of this type is one: there is no 2026-02-31.
 CREATE FUNCTION kafka.sample_fits(v text, type text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
+    IF type = 'bigint' THEN -- of a whole number
+        RETURN v::numeric BETWEEN -9223372036854775808 AND 9223372036854775807;
+    END IF;
     RETURN CASE type WHEN 'date' THEN v::date IS NOT NULL WHEN 'timestamp' THEN v::timestamp IS NOT NULL
         WHEN 'timestamptz' THEN v::timestamptz IS NOT NULL WHEN 'numeric' THEN v::numeric IS NOT NULL
         WHEN 'double precision' THEN v::float8 IS NOT NULL END;
@@ -62,14 +65,14 @@ RETURN CASE json_typeof(v)
     WHEN 'object' THEN 'jsonb'
     WHEN 'array' THEN '[]'
     WHEN 'boolean' THEN 'boolean'
-    WHEN 'number' THEN CASE WHEN v::text ~ '^-?\d{1,18}$' THEN 'bigint'
+    WHEN 'number' THEN CASE WHEN v::text ~ '^-?\d{1,19}$' AND kafka.sample_fits(v::text, 'bigint') THEN 'bigint'
                             WHEN v::text !~ '[eE]' AND length(v::text) < 300 THEN 'numeric'
                             WHEN NOT kafka.sample_fits(v::text, 'double precision') THEN
                                 CASE WHEN kafka.sample_fits(v::text, 'numeric') THEN 'huge numeric' ELSE 'text' END
                             WHEN v::text ~ '[eE]' THEN 'double precision'
                             WHEN kafka.sample_fits(v::text, 'numeric') THEN 'numeric' ELSE 'text' END
     ELSE CASE
-        WHEN of_text AND v#>>'{}' ~ '^-?(0|[1-9]\d{0,17})$' THEN 'bigint'
+        WHEN of_text AND v#>>'{}' ~ '^-?(0|[1-9]\d{0,18})$' AND kafka.sample_fits(v#>>'{}', 'bigint') THEN 'bigint'
         WHEN of_text AND v#>>'{}' ~ '^-?(0|[1-9]\d*)(\.\d+)?$' THEN
             CASE WHEN length(v#>>'{}') < 300 OR kafka.sample_fits(v#>>'{}', 'numeric') THEN 'numeric' ELSE 'text' END
         WHEN of_text AND v#>>'{}' IN ('t', 'f', 'true', 'false') THEN 'boolean'
@@ -96,6 +99,75 @@ RETURN CASE
     WHEN kinds <@ '{date,timestamp}' THEN 'timestamp'
     ELSE 'text' END;
 
+-- The path of a member.
+CREATE FUNCTION kafka.sample_path(member text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '$["' || regexp_replace(member, '(["\\])', '\\\1', 'g') || '"]';
+
+-- Which of these paths lead to bytes: read as bytea they are what JSON has in base64, where text is itself. Of
+-- arrays the first element is asked for. given: the options of the topic's table.
+CREATE FUNCTION kafka.sample_bytes(server name, given text, paths text[], n bigint) RETURNS SETOF text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most constant int := 500; -- in one table, each as two columns
+    found boolean[]; asked text[];
+BEGIN
+    FOR at IN 1..coalesce(cardinality(paths), 0) BY most LOOP
+        asked := paths[at:at + most - 1];
+        EXECUTE (SELECT format('CREATE FOREIGN TABLE pg_temp.kafka_sample (%s, _error text) SERVER %I OPTIONS (%s)',
+                     string_agg(format('b%1$s bytea OPTIONS (path %2$L), j%1$s json OPTIONS (path %2$L)', p.i, p.path), ', '),
+                     server, given) FROM unnest(asked) WITH ORDINALITY p (path, i));
+        EXECUTE (SELECT format('SELECT ARRAY[%s] FROM (SELECT * FROM pg_temp.kafka_sample LIMIT %s) s WHERE s._error IS NULL',
+                     string_agg(format($q$bool_%s(s.j%2$s::text = '"' || translate(encode(s.b%2$s, 'base64'), E'\n', '') || '"')
+                                          FILTER (WHERE s.b%2$s <> '')$q$, CASE WHEN p.path LIKE '%[0]' THEN 'and' ELSE 'or' END,
+                                       p.i), ', ' ORDER BY p.i), n) FROM unnest(asked) WITH ORDINALITY p (path, i)) INTO found;
+        DROP FOREIGN TABLE pg_temp.kafka_sample;
+        RETURN QUERY SELECT p.path FROM unnest(asked, found) p (path, is_bytes) WHERE p.is_bytes;
+    END LOOP;
+END $$;
+
+-- The type of a column by a field of Connect's schema, where that says more than the values do.
+CREATE FUNCTION kafka.sample_connect_type(field json) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN field->>'name' ~ '^(io\.debezium\.time\.(Iso)?|org\.apache\.kafka\.connect\.data\.)Date$' THEN 'date'
+    WHEN field->>'name' ~ '^(io\.debezium\.time\.(Micro|Nano|Iso)?|org\.apache\.kafka\.connect\.data\.)Time$' THEN 'time'
+    WHEN field->>'name' ~ '^(io\.debezium\.time\.(Micro|Nano|Iso)?|org\.apache\.kafka\.connect\.data\.)Timestamp$'
+        THEN 'timestamp'
+    WHEN field->>'name' ~ '^io\.debezium\.time\.((Micro|Nano)Duration|Interval)$' THEN 'interval'
+    WHEN field->>'name' IN ('org.apache.kafka.connect.data.Decimal', 'io.debezium.data.VariableScaleDecimal') THEN 'numeric'
+    WHEN field->>'name' = 'io.debezium.time.ZonedTimestamp' THEN 'timestamptz'
+    WHEN field->>'name' = 'io.debezium.time.ZonedTime' THEN 'timetz'
+    WHEN field->>'name' = 'io.debezium.data.Bits' THEN 'bit varying'
+    WHEN field->>'name' = 'io.debezium.data.Json' THEN 'jsonb'
+    WHEN field->>'name' = 'io.debezium.data.Uuid' THEN 'uuid'
+    WHEN field->>'type' IN ('int8', 'int16') THEN 'smallint'
+    WHEN field->>'type' = 'int32' THEN 'integer'
+    WHEN field->>'type' = 'int64' THEN 'bigint'
+    WHEN field->>'type' = 'float' THEN 'real'
+    WHEN field->>'type' = 'double' THEN 'double precision'
+    WHEN field->>'type' = 'boolean' THEN 'boolean'
+    WHEN field->>'type' = 'bytes' THEN 'bytea'
+    WHEN field->>'type' IN ('struct', 'map') THEN 'jsonb'
+    WHEN field->>'type' = 'array' AND field->'items'->>'name' IS NULL THEN
+        CASE field->'items'->>'type' WHEN 'int8' THEN 'smallint[]' WHEN 'int16' THEN 'smallint[]' WHEN 'int32' THEN 'integer[]'
+             WHEN 'int64' THEN 'bigint[]' WHEN 'float' THEN 'real[]' WHEN 'double' THEN 'double precision[]'
+             WHEN 'boolean' THEN 'boolean[]' WHEN 'bytes' THEN 'bytea[]' END
+    END;
+
+-- What Connect's schema, which a change event in JSON may bring, says of the row's columns: types by their names.
+CREATE FUNCTION kafka.sample_connect(raw bytea) RETURNS jsonb LANGUAGE plpgsql STABLE STRICT AS $$
+DECLARE
+    fields json;
+BEGIN
+    fields := convert_from(raw, 'UTF8')::json->'schema'->'fields';
+    IF EXISTS (SELECT FROM json_array_elements(fields) f WHERE f->>'field' = 'after') THEN
+        fields := (SELECT f->'fields' FROM json_array_elements(fields) f WHERE f->>'field' = 'after' LIMIT 1);
+    END IF;
+    RETURN (SELECT jsonb_object_agg(f->>'field', kafka.sample_connect_type(f)) FROM json_array_elements(fields) f
+            WHERE f->>'field' IS NOT NULL);
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END $$;
+
 -- Columns for a topic, by its first n records: their names and types, in how many of the documents each was seen,
 -- and in how many of these it was null. A NOTICE has the statement that makes the topic table. Needs USAGE on the
 -- server and TEMPORARY on the database.
@@ -108,6 +180,7 @@ DECLARE
     lines boolean := format IN ('csv', 'tsv');
     single boolean := format IN ('raw', 'text');
     names text[]; named text[]; quoted text[]; first text; ddl text; documents bigint; bad bigint; odd record; stem text; called text; row_at tid;
+    field text; -- what is quoted, as a regular expression
     -- What a member's column cannot be called: as the server's own columns, or as metadata, which it would be then.
     taken text[] := '{ctid,tableoid,xmin,xmax,cmin,cmax,_topic,_partition,_offset,_timestamp,_timestamp_type,'
         '_leader_epoch,_key,_headers,_raw,_tombstone,_error}'::text[] ||
@@ -125,8 +198,11 @@ BEGIN
         DROP FOREIGN TABLE pg_temp.kafka_sample;
         IF format = 'csv' THEN -- what is quoted may hold delimiters and line breaks
             stem := coalesce(options->>'quote', '"');
-            quoted := ARRAY(SELECT m[1] FROM regexp_matches(first, format('([%1$s][^%1$s]*[%1$s])', '\' || stem), 'g') m);
-            first := regexp_replace(first, format('[%1$s][^%1$s]*[%1$s]', '\' || stem), E'\x01', 'g');
+            SELECT CASE WHEN e = q THEN format('%1$s[^%1$s]*%1$s', q) ELSE format('%1$s(?:%2$s.|[^%1$s%2$s])*%1$s', q, e) END
+                INTO field FROM regexp_replace(stem, '(\W)', '\\\1') q,
+                                regexp_replace(coalesce(options->>'escape', stem), '(\W)', '\\\1') e;
+            quoted := ARRAY(SELECT m[1] FROM regexp_matches(first, format('(%s)', field), 'g') m);
+            first := regexp_replace(first, field, E'\x01', 'g');
         END IF;
         names := string_to_array(rtrim(split_part(first, E'\n', 1), E'\r'), delimiter);
         IF lower(options->>'header') IN ('match', 'true', 'on', '1', 'yes') THEN
@@ -147,14 +223,16 @@ BEGIN
     ELSIF single THEN
         columns := CASE format WHEN 'raw' THEN 'payload bytea' ELSE 'payload text' END;
     ELSIF format = 'debezium' THEN
-        columns := '_after json, _before json';
+        columns := '_after json, _before json, _raw bytea';
     END IF;
     EXECUTE format('CREATE FOREIGN TABLE pg_temp.kafka_sample (%s, _error text) SERVER %I OPTIONS (%s)',
                    columns, server, given);
-    EXECUTE format('CREATE TEMPORARY TABLE kafka_sample_documents AS SELECT %s AS doc, s._error AS error'
+    EXECUTE format('CREATE TEMPORARY TABLE kafka_sample_documents AS SELECT %s AS doc, s._error AS error, %s AS types'
                    ' FROM pg_temp.kafka_sample s LIMIT %s',
                    CASE WHEN lines OR single THEN 'to_json(s)' WHEN format = 'debezium' THEN 'coalesce(s._after, s._before)'
-                        ELSE 's.doc' END, n);
+                        ELSE 's.doc' END,
+                   CASE WHEN format = 'debezium' AND options->>'encoding' IS DISTINCT FROM 'avro'
+                        THEN 'kafka.sample_connect(s._raw)' ELSE 'NULL::jsonb' END, n);
     DROP FOREIGN TABLE pg_temp.kafka_sample;
     -- What no text can hold, such as \u0000, is looked for one by one.
     FOR row_at IN SELECT d.ctid FROM pg_temp.kafka_sample_documents d WHERE d.doc::text LIKE '%\\u%' LOOP
@@ -201,8 +279,20 @@ BEGIN
         WHEN format = 'raw' THEN 'bytea'
         WHEN c.kinds = '{[]}' AND kafka.sample_widest(c.inside) <> 'jsonb' THEN kafka.sample_widest(c.inside) || '[]'
         ELSE kafka.sample_widest(c.kinds) END;
-    IF format = 'debezium' THEN -- has no paths
-        DELETE FROM pg_temp.kafka_sample_columns c WHERE c.label IS NULL;
+    IF format IN ('avro', 'cbor', 'msgpack', 'protobuf') THEN
+        WITH texts AS (
+            SELECT c.name, kafka.sample_path(c.name) || CASE c.made WHEN 'text[]' THEN '[0]' ELSE '' END AS path
+            FROM pg_temp.kafka_sample_columns c WHERE c.kinds = '{text}' OR (c.kinds = '{[]}' AND c.inside = '{text}'))
+        UPDATE pg_temp.kafka_sample_columns c SET made = replace(c.made, 'text', 'bytea') FROM texts t
+            WHERE t.name = c.name AND t.path IN (SELECT b FROM kafka.sample_bytes(server, given,
+                (SELECT array_agg(x.path) FROM texts x), (SELECT sum(CASE json_typeof(d.doc) WHEN 'array'
+                    THEN json_array_length(d.doc) ELSE 1 END) FROM pg_temp.kafka_sample_documents d)) b);
+    ELSIF format = 'debezium' THEN -- what its schemas agree upon
+        UPDATE pg_temp.kafka_sample_columns c SET made = t.type FROM (
+                SELECT f.key AS name, min(f.value) AS type FROM pg_temp.kafka_sample_documents d, jsonb_each_text(d.types) f
+                WHERE d.error IS NULL GROUP BY f.key HAVING count(DISTINCT f.value) = 1) t
+            WHERE t.name = c.name;
+        DELETE FROM pg_temp.kafka_sample_columns c WHERE c.label IS NULL; -- there are no paths
     END IF;
     FOR odd IN SELECT c.name, c.path FROM pg_temp.kafka_sample_columns c WHERE c.label IS NULL
                ORDER BY c.place, c.name, c.path LOOP
@@ -216,7 +306,7 @@ BEGIN
             EXIT WHEN NOT EXISTS (SELECT FROM pg_temp.kafka_sample_columns c WHERE c.label = called);
         END LOOP;
         UPDATE pg_temp.kafka_sample_columns c SET label = called,
-            path = coalesce(c.path, '$["' || regexp_replace(c.name, $q$(["\\])$q$, $q$\\\1$q$, 'g') || '"]')
+            path = coalesce(c.path, kafka.sample_path(c.name))
             WHERE c.name = odd.name AND c.path IS NOT DISTINCT FROM odd.path;
     END LOOP;
     SELECT format(E'CREATE FOREIGN TABLE %I (\n    %s\n) SERVER %I OPTIONS (%s);', topic,

@@ -1,8 +1,17 @@
 """kafka.sample: names and types of what is in a topic, by widening, and a statement that makes its table."""
 
+import base64
+import decimal
+import io
 import json
 
+import avro.io
+import avro.schema
 import cbor2
+import msgpack
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from test_protobuf import class_of, typed_file
 
 
 def sampled(db, server, topic, format, *more):
@@ -56,6 +65,10 @@ def test_lines_by_their_options(db, kafka, new_topic, produce):
         ({"header": "match"}, b'id,"the name",n\r\n1,x,2.5\r\n2,"a,b",3\r\n', ["id", "the name", "n"], [("1", "x"), ("2", "a,b")]),
         ({"header": "true"}, b"a,a,_offset\n1,x,2\n", ["c1", "c2", "c3"], [("1", "x")]),
         ({"header": "true", "delimiter": ";", "quote": "'"}, b"'a;b';c\n'x;y';1\n", ["a;b", "c"], [("x;y", "1")]),
+        ({"header": "true", "delimiter": "x", "quote": "q"}, b"qaxbqxc\nqyxzqx1\n", ["axb", "c"], [("yxz", "1")]),
+        ({"quote": "1", "delimiter": "."}, b"1a.b1.c\n", ["c1", "c2"], [("a.b", "c")]),
+        ({"escape": "e"}, b'"a,e"b,",c\n', ["c1", "c2"], [('a,"b,', "c")]),
+        ({"escape": "\\"}, b'"a,\\"b",1\n', ["c1", "c2"], [('a,"b', "1")]),
         ({}, b'"line one\nline ""two""",1,5\n2,"x",6\n', ["c1", "c2", "c3"], [('line one\nline "two"', "1"), ("2", "x")])]
     for options, payload, names, first in cases:
         topic = new_topic()
@@ -107,6 +120,110 @@ def test_types_take_the_records_sampled(db, kafka, topic, produce):
     db.execute(statement)
     assert db.rows(f'SELECT d1, big = 1e400, longer FROM "{topic}"') == [
         ("2026-02-31", True, "1e200000"), (None, False, None)]
+
+
+def test_whole_numbers_to_the_end_of_bigint(db, kafka, new_topic, produce):
+    most, least = 2 ** 63 - 1, -2 ** 63
+    records = {"json": {"a": most, "b": least, "c": most + 1, "d": least - 1, "e": [most], "f": 0},
+               "csv": f"{most},{least},{most + 1},{least - 1},x,0\n".encode()}
+    for format, record in records.items():
+        topic = new_topic()
+        produce(topic, [record])
+        rows, (statement,) = sampled(db, db.server(kafka), topic, format)
+        array = "bigint[]" if format == "json" else "text"
+        assert [r[1] for r in rows] == ["bigint", "bigint", "numeric", "numeric", array, "bigint"], format
+        db.execute(statement)
+        assert db.row(f'SELECT * FROM "{topic}"')[:4] == (most, least, most + 1, least - 1)
+
+
+AVRO = {"type": "record", "name": "R", "fields": [
+    {"name": "t", "type": "string"}, {"name": "by", "type": ["null", "bytes"]},
+    {"name": "fixed", "type": {"type": "fixed", "name": "F", "size": 3}}, {"name": "bys", "type": {"type": "array", "items": "bytes"}},
+    {"name": "ts", "type": {"type": "array", "items": "string"}},
+    {"name": "n", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+    {"name": "none", "type": "bytes"}]}
+
+
+def avro_payload(value):
+    out = io.BytesIO()
+    avro.io.DatumWriter(avro.schema.parse(json.dumps(AVRO))).write(value, avro.io.BinaryEncoder(out))
+    return out.getvalue()
+
+
+def test_bytes_are_bytea(db, kafka, new_topic, produce):
+    """Whatever they hold, text too; text that looks like base64 is text."""
+    first = {"t": "AAEC", "by": None, "bys": [], "ts": ["AAEC"], "none": b""}
+    second = {"t": "é", "by": b"\0\xff", "bys": [b"text", b"\xff"], "ts": [], "none": b""}
+    rest = {"fixed": b"abc", "n": decimal.Decimal("1.25")}
+    cases = {
+        "avro": ([avro_payload(r | rest) for r in (first, second)], {"avro_schema": json.dumps(AVRO)},
+                 {"fixed": "bytea", "n": "numeric"}),
+        "msgpack": ([msgpack.packb(r) for r in (first, second)], {}, {}),
+        # An array of maps is a row for each; a name that paths quote.
+        "cbor": ([cbor2.dumps([first, second, {'q"]\\': b"\xff"}])], {}, {'q"]\\': "bytea"})}
+    for format, (records, options, more) in cases.items():
+        topic = new_topic()
+        produce(topic, records)
+        rows, (statement,) = sampled(db, db.server(kafka), topic, format, 100, json.dumps(options))
+        assert {r[0]: r[1] for r in rows} == {"t": "text", "by": "bytea", "bys": "bytea[]", "ts": "text[]", "none": "text",
+                                              **more}, format
+        db.execute(statement)
+        assert db.rows(f'SELECT t, by, bys FROM "{topic}" WHERE t IS NOT NULL') == [
+            ("AAEC", None, []), ("é", b"\0\xff", [b"text", b"\xff"])], format
+    topic = new_topic()
+    types = base64.b64encode(FileDescriptorSet(file=[typed_file()]).SerializeToString()).decode()
+    produce(topic, [class_of(typed_file(), "p.M")(raw=b"text", name="AAEC", tags=["AAEC"]).SerializeToString()])
+    rows, _ = sampled(db, db.server(kafka), topic, "protobuf", 9, json.dumps(
+        {"protobuf_descriptor_set": types, "protobuf_message": "p.M"}))
+    assert {r[0]: r[1] for r in rows if r[0] in ("raw", "name", "tags")} == {"raw": "bytea", "name": "text", "tags": "text[]"}
+    topic = new_topic()
+    produce(topic, [cbor2.dumps({f"{kind}{n}": b"\xff" if kind == "b" else "t" for n in range(300) for kind in "tb"})])
+    rows, _ = sampled(db, db.server(kafka), topic, "cbor")
+    assert {(r[0][0], r[1]) for r in rows} == {("t", "text"), ("b", "bytea")} and len(rows) == 600
+
+
+CONNECT = [("id", "int32", ""), ("big", "int64", ""), ("d", "int32", "io.debezium.time.Date"),
+           ("ti", "int64", "io.debezium.time.MicroTime"), ("ts", "int64", "io.debezium.time.MicroTimestamp"),
+           ("tz", "string", "io.debezium.time.ZonedTimestamp"), ("n", "bytes", "org.apache.kafka.connect.data.Decimal"),
+           ("nv", "struct", "io.debezium.data.VariableScaleDecimal"), ("by", "bytes", ""), ("f", "double", ""),
+           ("t", "string", ""), ("j", "string", "io.debezium.data.Json"), ("bits", "bytes", "io.debezium.data.Bits"),
+           ("iv", "int64", "io.debezium.time.MicroDuration"), ("none", "int16", ""), ("large", "bytes", "")]
+CONNECT_ROW = {"id": 7, "big": 1, "d": 17424, "ti": 3600000000, "ts": 1505459220123456, "tz": "2017-09-15T07:07:00Z",
+               "n": "BNI=", "nv": {"scale": 1, "value": "CQ=="}, "by": "/w==", "f": 2, "t": "x", "j": '{"a": 1}', "bits": "AQI=",
+               "iv": 1000000, "none": None, "large": base64.b64encode(b"__debezium_unavailable_value").decode(), "ints": [1, None]}
+
+
+def connect_schema(fields):
+    made = [{"type": t, "field": f, **({"name": n} if n else {}),
+             **({"parameters": {"scale": "2", "length": "10"}} if n else {})} for f, t, n in fields]
+    return made + [{"type": "array", "items": {"type": "int32"}, "field": "ints"}]
+
+
+def test_change_events_types_by_their_schema(db, kafka, new_topic, produce):
+    wanted = ["integer", "bigint", "date", "time", "timestamp", "timestamptz", "numeric", "numeric", "bytea",
+              "double precision", "text", "jsonb", "bit varying", "interval", "smallint", "bytea", "integer[]"]
+    envelope = {"type": "struct", "fields": [{"type": "struct", "field": part, "fields": connect_schema(CONNECT)}
+                                             for part in ("before", "after")] + [{"type": "string", "field": "op"}]}
+    flat = {"type": "struct", "fields": connect_schema(CONNECT)}
+    for event in ({"schema": envelope, "payload": {"op": "u", "source": {}, "after": CONNECT_ROW}},
+                  {"schema": flat, "payload": {**CONNECT_ROW, "large": "/w=="}}):
+        topic = new_topic()
+        produce(topic, [event, None, "no event", {"schema": 1, "payload": 2}])
+        rows, (statement,) = sampled(db, db.server(kafka), topic, "debezium")
+        assert [r[1] for r in rows] == wanted
+        db.execute(statement)
+        assert db.row(f'SELECT id, ts::text, n::text, nv::text, by, f, j, bits::text, iv::text, ints FROM "{topic}" LIMIT 1') == (
+            7, "2017-09-15 07:07:00.123456", "12.34", "0.9", b"\xff", 2, {"a": 1}, "1000000001", "00:00:01", [1, None])
+    # Where schemas do not agree, and of a row that is a string, values say it.
+    topic = new_topic()
+    other = {"type": "struct", "fields": [{"type": "int64", "field": "id"}]}
+    produce(topic, [{"schema": flat, "payload": {"id": 1, "__op": "c"}}, {"schema": other, "payload": {"id": 2, "__op": "c"}}])
+    assert [r[:2] for r in sampled(db, db.server(kafka), topic, "debezium")[0]][0] == ("id", "bigint")
+    topic = new_topic()
+    mongo = {"type": "struct", "fields": [{"type": "string", "name": "io.debezium.data.Json", "field": "after"},
+                                          {"type": "int32", "field": "id"}]}
+    produce(topic, [{"schema": mongo, "payload": {"op": "c", "source": {}, "after": '{"id": "x"}'}}])
+    assert [r[:2] for r in sampled(db, db.server(kafka), topic, "debezium")[0]] == [("id", "text")]
 
 
 def test_nothing_to_learn_from(db, kafka, topic):
