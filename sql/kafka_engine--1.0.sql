@@ -126,7 +126,7 @@ BEGIN
 END $$;
 
 -- The type of a column by a field of Connect's schema, where that says more than the values do.
-CREATE FUNCTION kafka.sample_connect_type(field json) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE FUNCTION kafka.sample_declared(field json) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN field->>'name' ~ '^(io\.debezium\.time\.(Iso)?|org\.apache\.kafka\.connect\.data\.)Date$' THEN 'date'
     WHEN field->>'name' ~ '^(io\.debezium\.time\.(Micro|Nano|Iso)?|org\.apache\.kafka\.connect\.data\.)Time$' THEN 'time'
@@ -154,7 +154,7 @@ RETURN CASE
     END;
 
 -- What Connect's schema, which a change event in JSON may bring, says of the row's columns: types by their names.
-CREATE FUNCTION kafka.sample_connect(raw bytea) RETURNS jsonb LANGUAGE plpgsql STABLE STRICT AS $$
+CREATE FUNCTION kafka.sample_schema(raw bytea) RETURNS jsonb LANGUAGE plpgsql STABLE STRICT AS $$
 DECLARE
     fields json;
 BEGIN
@@ -162,7 +162,7 @@ BEGIN
     IF EXISTS (SELECT FROM json_array_elements(fields) f WHERE f->>'field' = 'after') THEN
         fields := (SELECT f->'fields' FROM json_array_elements(fields) f WHERE f->>'field' = 'after' LIMIT 1);
     END IF;
-    RETURN (SELECT jsonb_object_agg(f->>'field', kafka.sample_connect_type(f)) FROM json_array_elements(fields) f
+    RETURN (SELECT jsonb_object_agg(f->>'field', kafka.sample_declared(f)) FROM json_array_elements(fields) f
             WHERE f->>'field' IS NOT NULL);
 EXCEPTION WHEN data_exception THEN
     RETURN NULL;
@@ -232,7 +232,7 @@ BEGIN
                    CASE WHEN lines OR single THEN 'to_json(s)' WHEN format = 'debezium' THEN 'coalesce(s._after, s._before)'
                         ELSE 's.doc' END,
                    CASE WHEN format = 'debezium' AND options->>'encoding' IS DISTINCT FROM 'avro'
-                        THEN 'kafka.sample_connect(s._raw)' ELSE 'NULL::jsonb' END, n);
+                        THEN 'kafka.sample_schema(s._raw)' ELSE 'NULL::jsonb' END, n);
     DROP FOREIGN TABLE pg_temp.kafka_sample;
     -- What no text can hold, such as \u0000, is looked for one by one.
     FOR row_at IN SELECT d.ctid FROM pg_temp.kafka_sample_documents d WHERE d.doc::text LIKE '%\\u%' LOOP

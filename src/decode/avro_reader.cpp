@@ -130,7 +130,8 @@ bool avro_reader::meaning(const avro_type& type, item& it)
         it.s = number_;
         return true;
     case avro_meaning::uuid:
-        return true; // 16 bytes, or text
+        it.is_uuid = true; // where it is no text
+        return true;
     case avro_meaning::duration:
         return duration(it);
     case avro_meaning::bits:

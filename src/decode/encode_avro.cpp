@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
+#include "decode/avro_json.h"
 #include "decode/avro_reader.h"
 #include "decode/avro_schema.h"
 #include "decode/big_number.h"
@@ -60,6 +62,7 @@ class avro_writer {
     int trying_ = 0;                         // branches that we are in
     std::uint64_t writes_ = 0, in_vain_ = 0; // calls of write(), and those that were taken back
     bool gave_up_ = false;
+    bool in_json_ = false; // what we write comes from JSON, which has fewer types
 };
 
 bool avro_writer::refuse(const avro_type& type, const value& v)
@@ -85,8 +88,12 @@ bool avro_writer::write(const avro_type& type, const value& v, int depth)
         why = "the value is nested too deep";
         return false;
     }
-    if (v.what == kind::json)
-        return write(type, tree, depth);
+    if (v.what == kind::json) {
+        const bool before = std::exchange(in_json_, true);
+        const bool good = write(type, tree, depth);
+        in_json_ = before;
+        return good;
+    }
     switch (type.kind) {
     case avro_kind::union_:
         return branch(type, v, depth);
@@ -131,9 +138,15 @@ bool is_of(const avro_type& type, const value& v)
     }
 }
 
-// The first branch of the value's own type that takes it, else the first that takes it at all.
-bool avro_writer::branch(const avro_type& type, const value& v, int depth)
+// The first branch of the value's own type that takes it, else the first that takes it at all. What only
+// columns' paths lead through is null where all of these columns are.
+bool avro_writer::branch(const avro_type& type, const value& given, int depth)
 {
+    static const value none;
+    const auto is_null = [](const avro_type* b) { return b->kind == avro_kind::null; };
+    const bool nothing =
+        is_nothing(given) && std::any_of(type.branches.begin(), type.branches.end(), is_null);
+    const value& v = nothing ? none : given;
     const std::size_t start = out.size();
     const std::uint64_t writes_before = writes_;
     for (const bool own : {true, false})
@@ -183,7 +196,11 @@ bool avro_writer::record(const avro_type& type, const value& v, int depth)
             writes_ += f.default_json.size() / 16;
             found = &otherwise;
         }
-        if (!write(*f.type, found ? *found : none, depth + 1)) {
+        // A default is written as the specification says, wherever it stands.
+        const bool before = std::exchange(in_json_, in_json_ && found != &otherwise);
+        const bool good = write(*f.type, found ? *found : none, depth + 1);
+        in_json_ = before;
+        if (!good) {
             if (trying_ == 0)
                 why = "field " + f.name + ": " + why;
             return false;
@@ -210,9 +227,13 @@ bool avro_writer::items(const avro_type& element, const value& v, int depth)
     return true;
 }
 
-bool avro_writer::plain(const avro_type& type, const value& v)
+bool avro_writer::plain(const avro_type& type, const value& given)
 {
     std::string bytes;
+    value typed;
+    if (in_json_ && !value_of_json(type, given, memory_, typed))
+        return false;
+    const value& v = in_json_ ? typed : given;
     switch (type.kind) {
     case avro_kind::null:
         return v.what == kind::null;

@@ -53,8 +53,10 @@ value* step_into(value& at, const path_step& step, arena& memory)
 {
     constexpr std::size_t most_elements = 10000;
     const bool of_array = step.index >= 0;
-    if (at.what == kind::null && at.s.data() == nullptr)
+    if (at.what == kind::null && at.s.data() == nullptr) {
         at.what = of_array ? kind::array : kind::record;
+        at.of_paths = true;
+    }
     if (at.what != (of_array ? kind::array : kind::record))
         return nullptr;
     if (of_array) {
@@ -75,6 +77,12 @@ value* step_into(value& at, const path_step& step, arena& memory)
 }
 
 } // namespace
+
+bool is_nothing(const value& v)
+{
+    return v.what == kind::null ||
+           (v.of_paths && std::all_of(v.items.begin(), v.items.end(), is_nothing));
+}
 
 result<value> document_of(const encode_request& r, arena& memory)
 {

@@ -241,7 +241,7 @@ bool proto_writer::fields(const proto_message& type, const value& v, std::string
         const value* found = v.find(f.name);
         if (!found)
             found = v.find(f.json_name);
-        if (!found || found->what == kind::null)
+        if (!found || is_nothing(*found))
             continue;
         taken++;
         for (const proto_field* other : chosen)

@@ -41,6 +41,8 @@ struct value {
         record,      // items under names
     };
     kind what = kind::null;
+    bool of_paths =
+        false; // an array or a record that is there because columns' paths lead through it
     std::int32_t months = 0, days = 0;
     std::int64_t i = 0;
     double f = 0;
@@ -92,6 +94,8 @@ fault bad_value(std::string message, std::string detail = {});
 
 // The document that columns make, each at its path; one with path '$' is all of it.
 result<value> document_of(const encode_request&, arena&);
+// Null, or what only columns' paths lead through, all of which are null.
+bool is_nothing(const value&);
 // A value of JSON as a tree; text: well formed. False: nested deeper than documents are read.
 bool parse_json(std::string_view text, arena&, value&);
 // A number as a double: one that is whole, has digits that a double reaches, or is the text of what JSON

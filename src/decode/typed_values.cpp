@@ -77,6 +77,16 @@ void append_real(std::string& out, const item& v)
     }
 }
 
+// Of 16 bytes.
+void append_uuid(std::string& out, std::string_view bytes)
+{
+    std::string text;
+    append_hex(text, bytes);
+    for (const std::size_t dash : {8, 13, 18, 23})
+        text.insert(dash, 1, '-');
+    out += text;
+}
+
 } // namespace
 
 bool to_microseconds(std::int64_t n, time_unit unit, std::int64_t& us)
@@ -234,7 +244,7 @@ outcome typed_values::append_json(std::string& out, const item& v)
         break;
     case kind::bytes:
         out += '"';
-        append_base64(out, v.s);
+        v.is_uuid ? append_uuid(out, v.s) : append_base64(out, v.s);
         out += '"';
         break;
     case kind::date:

@@ -37,6 +37,7 @@ struct item {
     kind what = kind::null;
     // A number for columns of an integer type, where the format stores a time as one.
     bool has_raw = false;
+    bool is_uuid = false; // bytes, 16
     std::int64_t i = 0;
     std::int64_t raw = 0;
     double f = 0;
@@ -69,7 +70,7 @@ class typed_values {
     {
         return json_.make(json, type, out);
     }
-    // A scalar as JSON, bytes in base64. Refused where it is text that is no UTF-8.
+    // A scalar as JSON, bytes in base64 unless they are a uuid. Refused where it is text that is no UTF-8.
     outcome append_json(std::string& out, const item& value);
 
     conversion& convert() { return json_.convert; }

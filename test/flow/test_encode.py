@@ -291,6 +291,17 @@ def test_protobuf_text_is_utf8(edb):
         assert edb.error("SELECT kafka.encode(ROW('2026-11-22')::d)").sqlstate == "22P02"
 
 
+def test_protobuf_message_of_no_columns_is_absent(edb):
+    with Registry() as registry:
+        registry.register("t-value", 'syntax = "proto3"; message M { In in = 1; int32 y = 2; } message In { int32 x = 1; }',
+                          type="PROTOBUF")
+        edb.execute(f"ALTER SERVER s OPTIONS (ADD schema_registry_url '{registry.url}')")
+        table(edb, "t", {"x": "int OPTIONS (path '$.in.x')", "y": "int"}, format="protobuf")
+        for given, wanted in (("NULL, 1", b"\x10\1"), ("0, 1", b"\x0a\2\x08\0\x10\1")):
+            assert bytes(edb.value(f"SELECT kafka.encode(ROW({given})::t)"))[6:] == wanted
+        assert edb.row("SELECT (kafka.decode(NULL::t, kafka.encode(ROW(NULL, 1)::t))).*") == (None, 1)
+
+
 @pytest.mark.parametrize("format", ["avro", "protobuf"])
 def test_what_no_field_takes_is_refused(edb, format):
     with Registry() as registry:
