@@ -17,6 +17,7 @@ extern "C" {
 #include "utils/wait_event.h"
 }
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -167,10 +168,10 @@ void sleep_on_positions(database_slot* home, TimestampTz until)
 
 // ---- C++: throw ----
 
-std::vector<goal> ask_goals(const registration& r, TimestampTz until)
+// None: a topic of the table's list is not there, and has no end that could be reached.
+std::optional<std::vector<goal>> ask_ends(topic::line line, const topic::topic_table& table,
+                                          TimestampTz until)
 {
-    topic::topic_table table = topic::load_topic_table(r.topic_table, r.owner);
-    topic::line line = topic::open_line(CurrentMemoryContext, table);
     if (until != 0) {
         const auto left =
             std::chrono::microseconds(std::max<TimestampTz>(until - steady_now(), 1000));
@@ -178,11 +179,33 @@ std::vector<goal> ask_goals(const registration& r, TimestampTz until)
             std::min(line.timeout, std::chrono::duration_cast<std::chrono::milliseconds>(left));
     }
     const ingest::layout layout = topic::ask_topics(line, table, true);
+    for (const std::string& named : table.topics)
+        if (std::none_of(layout.topics.begin(), layout.topics.end(),
+                         [&](const ingest::topic_layout& t) { return t.topic == named; }))
+            return std::nullopt;
     std::vector<goal> goals;
     for (const ingest::watermarks& w : topic::ask_ends(line, layout))
         if (w.high > w.low)
             goals.push_back({w.at.topic, w.at.partition.value, w.high.value});
     return goals;
+}
+
+// The ends of a topic that is not there yet are asked for once a second, until it is. None: it was not in
+// time.
+std::optional<std::vector<goal>> ask_goals(Oid view, const registration& r, TimestampTz until)
+{
+    const topic::topic_table table = topic::load_topic_table(r.topic_table, r.owner);
+    const topic::line line = topic::open_line(CurrentMemoryContext, table);
+    const auto over = [until] { return until != 0 && steady_now() >= until; };
+    for (;;) {
+        if (auto goals = ask_ends(line, table, until))
+            return goals;
+        for (const TimestampTz asked = steady_now(); !over() && steady_now() - asked < second;)
+            pg::call([&] { sleep_on_positions(nullptr, until); });
+        if (over())
+            return std::nullopt;
+        pg::call([&] { check_view(view); });
+    }
 }
 
 // What shared memory says of all goals: whether it is worth a look at the rows.
@@ -281,7 +304,8 @@ KE_FUNCTION(kafka_engine_wait)
     const registration r = check_view(view);
     const bool reached = pg::entry([&] {
         try {
-            return wait_for(view, ask_goals(r, until), until);
+            auto goals = ask_goals(view, r, until);
+            return goals && wait_for(view, std::move(*goals), until);
         } catch (const pg::fault_error& e) {
             if (until != 0 && steady_now() >= until && is_silence(e))
                 return false;

@@ -2,6 +2,7 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -354,6 +355,29 @@ def test_wait(db, kafka, topic, produce):
     db.execute("SELECT kafka.resume('v')")
     db.wait("v")
     assert db.value("SELECT count(*) FROM v") == 2000
+
+
+def test_wait_for_a_topic_that_is_not_there(db, kafka, topic, produce):
+    """It has no end that could be reached; where it comes in time, its records are waited for."""
+    later = topic + "-later"
+    db.topic_table("clicks", "n int", kafka, f"{topic}, {later}")
+    db.view("v", "SELECT n FROM clicks")
+    produce(topic, [{"n": 1}])
+    db.wait_count("v", 1)
+    assert db.value("SELECT kafka.wait('v', '1500 ms')") is False
+    with db.connect() as waiting:
+        waiting.execute("SET statement_timeout = '300ms'")
+        assert db.error("SELECT kafka.wait('v')", None, waiting).sqlstate == "57014"
+        waiting.execute("RESET statement_timeout")
+        with ThreadPoolExecutor() as pool:
+            waits = pool.submit(lambda: waiting.execute("SELECT kafka.wait('v', '1 minute'), clock_timestamp()").fetchone())
+            wait_until(lambda: db.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT kafka.wait%minute%'"
+                                        " AND state = 'active'"), 10, "it waits")
+            kafka.create_topic(later, 1, {})
+            produce(later, [{"n": n} for n in range(100)])
+            assert waits.result()[0] is True
+        db.wait("v")
+    assert db.value("SELECT count(*) FROM v") == 101
 
 
 def test_texts_are_for_owners(db, kafka, topic, produce):
