@@ -3,9 +3,10 @@
 // The writer's schema is the option avro_schema, or stands in an object container's head, or is the
 // one of the schema registry that the frame or a header names. In the latter two cases avro_schema is
 // the reader's, with a registry also the newest one of schema_subject: columns are found by its names
-// and aliases, and a field that the writer did not have takes its default. Promotion needs no help: a
-// column's type takes any number that fits. Each record, or each datum of a container, is a row; a
-// top-level value that is no record fills a column with path '$'.
+// and aliases, and a field that the writer did not have takes its default; without one, the record is
+// bad where a column wants it. Promotion needs no help: a column's type takes any number that fits. Each
+// record, or each datum of a container, is a row; a top-level value that is no record fills a column with
+// path '$'.
 #include "decode/encoder.h"
 #include "decode/format.h"
 
@@ -57,7 +58,8 @@ class avro_decoder final : public payload_decoder {
     struct record_plan {
         std::vector<step> steps;
         std::vector<std::pair<json_node*, std::string_view>>
-            defaults; // of fields that were not written
+            defaults;        // of fields that were not written
+        std::string missing; // one that was not, is wanted and has no default; empty: none
     };
     // By type, the reader's type and place among the paths.
     using plan_key = std::tuple<const avro_type*, const avro_type*, const json_node*>;
@@ -327,6 +329,8 @@ bool avro_decoder::record(const avro_type& type, const avro_type* reader, json_n
     if (!reader_.spend(1))
         return false;
     const record_plan& plan = plan_of(type, reader, node);
+    if (!plan.missing.empty())
+        return fail(unwritten_field(plan.missing));
     for (const step& s : plan.steps) {
         if (s.scalar) {
             item it;
@@ -381,7 +385,11 @@ avro_decoder::record_plan avro_decoder::make_plan(const avro_type& type, const a
         bool written = false;
         for (const step& s : plan.steps)
             written |= s.branch == branch;
-        if (branch && !written && !r.default_json.empty() && !branch->columns.empty())
+        if (!branch || written)
+            continue;
+        if (r.default_json.empty())
+            plan.missing = r.name;
+        else if (!branch->columns.empty())
             plan.defaults.emplace_back(branch, r.default_json);
     }
     return plan;

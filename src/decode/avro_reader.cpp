@@ -102,6 +102,12 @@ const avro_type* avro_reader::counterpart(const avro_type& type, const avro_type
     return found;
 }
 
+std::string unwritten_field(std::string_view name)
+{
+    return "Field " + std::string(name) +
+           " of the reader's schema was not written, and has no default there.";
+}
+
 const avro_field* reader_field(const avro_type& reader, std::string_view written)
 {
     for (const avro_field& f : reader.fields)
@@ -281,8 +287,10 @@ bool avro_reader::render_record(const avro_type& type, const avro_type* reader, 
     }
     for (std::size_t i = 0; reader && i < reader->fields.size(); i++) {
         const avro_field& r = reader->fields[i];
-        if (written[i] || r.default_json.empty())
+        if (written[i])
             continue;
+        if (r.default_json.empty())
+            return fail(values.convert().memory->copy(unwritten_field(r.name)).data());
         append_name(json, r.name, first);
         first = false;
         json += r.default_json;

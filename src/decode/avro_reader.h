@@ -110,6 +110,9 @@ class avro_reader {
     const char* error_ = "";
 };
 
+// What is wrong where the reader's schema has a field that was not written, and no default for it.
+std::string unwritten_field(std::string_view name);
+
 // The reader's field for a field as written: of that name, or with that alias; null: none.
 const avro_field* reader_field(const avro_type& reader, std::string_view written);
 

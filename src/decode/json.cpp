@@ -13,6 +13,42 @@ namespace ke::decode {
 
 namespace ondemand = simdjson::ondemand;
 
+namespace {
+
+constexpr const char* more_behind_array = "There is more behind the array.";
+constexpr const char* more_behind_object =
+    "There is more behind the object, and it is no other one.";
+
+// What stands behind the object or array with which the text begins; empty where that is not closed.
+std::string_view behind(std::string_view text)
+{
+    int depth = 0;
+    bool in_string = false;
+    for (std::size_t i = 0; i < text.size(); i++) {
+        const char c = text[i];
+        if (in_string && c == '\\')
+            ++i;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (!in_string && (c == '{' || c == '['))
+            ++depth;
+        else if (!in_string && (c == '}' || c == ']') && --depth == 0)
+            return trim_json(text.substr(i + 1));
+    }
+    return {};
+}
+
+// The parser says of both that a bracket is not closed.
+bool has_more_behind_objects(std::string_view text)
+{
+    do
+        text = behind(text);
+    while (text.starts_with('{'));
+    return !text.empty();
+}
+
+} // namespace
+
 json_decoder::json_decoder(const payload_request& request, json_options options)
     : columns_(request.columns), types_(request.plan.columns.size()),
       texts_(request.plan.columns.size()), sole_document_(request.sole_document),
@@ -127,13 +163,13 @@ bool json_decoder::decode_more_objects(std::string_view text)
             return fail(error);
         const char* start;
         if (document.current_location().get(start) || *start != '{')
-            return fail("After an object comes another one, or the end.");
+            return fail(more_behind_object);
         if (!object_row(document, start) || !end_row())
             return false;
         any = true;
     }
     if (!any || stream.truncated_bytes() > 0)
-        return fail("After an object comes another one, or the end.");
+        return fail(more_behind_object);
     return true;
 }
 
@@ -146,7 +182,7 @@ bool json_decoder::decode_array(std::string_view text)
         return fail(error);
     ondemand::array array;
     if (auto e = document.get_array().get(array))
-        return fail(e);
+        return behind(text).empty() ? fail(e) : fail(more_behind_array);
     for (auto i : array) {
         ondemand::value element;
         if (auto e = i.get(element))
@@ -156,7 +192,7 @@ bool json_decoder::decode_array(std::string_view text)
     }
     const char* rest;
     if (!document.current_location().get(rest))
-        return fail("There is more behind the array.");
+        return fail(more_behind_array);
     return true;
 }
 
@@ -192,7 +228,9 @@ bool json_decoder::object_row(Document& document, const char* start)
 {
     ondemand::object object;
     if (auto error = document.get_object().get(object))
-        return fail(error);
+        return has_more_behind_objects({start, static_cast<std::size_t>(text_end_ - start)})
+                   ? fail(more_behind_object)
+                   : fail(error);
     begin_row();
     if (!walk_object(object, &root_, 1))
         return false;

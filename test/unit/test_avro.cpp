@@ -276,6 +276,34 @@ TEST(avro_containers)
     CHECK_EQ(decoding(resolved).decode(container("null", two)), "1,none|2,none");
 }
 
+// A field that the reader has no default for, where a column wants it; without a reader's schema it is null.
+TEST(avro_fields_that_were_not_written)
+{
+    const std::string payload = container_of(record_schema("\"int\""), "null", "\2\2\2" + mark);
+    const std::string reader = R"({"type": "record", "name": "r", "fields": [
+        {"name": "a", "type": "long"}, {"name": "c", "type": ["null", "string"]},
+        {"name": "d", "type": {"type": "record", "name": "s", "fields": [{"name": "x", "type": "int"}]}}]})";
+    auto read = [&](std::initializer_list<column> columns, bool with_reader) {
+        table t(columns, "avro");
+        t.option("avro_framing", "container");
+        if (with_reader)
+            t.option("avro_schema", reader);
+        return decoding(t).decode(payload);
+    };
+    const auto missing = [](const std::string& name) {
+        return bad(
+            ("Field " + name + " of the reader's schema was not written, and has no default there.")
+                .c_str());
+    };
+    const column a = from_payload("a", t_int), c = from_payload("c", t_text);
+    CHECK_EQ(read({a}, true), "1");
+    CHECK_EQ(read({a, c}, true), missing("c"));
+    CHECK_EQ(read({a, from_payload("x", t_int, "$.d.x")}, true), missing("d"));
+    CHECK_EQ(read({from_payload("all", t_jsonb, "$")}, true), missing("c"));
+    CHECK_EQ(read({a, from_payload("other", t_int)}, true), "1,null");
+    CHECK_EQ(read({a, c}, false), "1,null");
+}
+
 // What takes bytes is bounded by them, however many rows they are; rows of no bytes are not.
 TEST(avro_containers_of_many_rows)
 {

@@ -152,6 +152,25 @@ TEST(json_documents_that_are_not)
     CHECK(refused(d.decode(std::string_view("{\"a\":\"\0\"}", 9)), "22P02"));
 }
 
+TEST(json_says_what_stands_behind_a_document)
+{
+    decoding d(table({from_payload("id", t_int)}));
+    const auto detail = [&](std::string_view text) {
+        const std::string shown = d.decode(text);
+        return shown.substr(std::min(shown.find('('), shown.size()));
+    };
+    const std::string_view behind[] = {
+        "{\"id\":1} garbage",      "{\"id\":1} 5",  "{\"id\":1}}",
+        "{\"a\":\"}\\\"\"} \"x\"", "{\"id\":1},{}", "{\"id\":1}{} true",
+        "{\"id\":1} {\"a\":[]}]",  "{\"id\":1} [1]"};
+    for (std::string_view text : behind)
+        CHECK_EQ(detail(text), "(There is more behind the object, and it is no other one.)");
+    for (std::string_view text : {"[{\"id\":1}] garbage", "[{\"id\":1}] {}", "[]]"})
+        CHECK_EQ(detail(text), "(There is more behind the array.)");
+    for (std::string_view text : {"{\"id\":1", "{\"id\":1} {\"id\":2", "[{}", "[{\"a\":\"]\"}"})
+        CHECK_EQ(detail(text), "(A bracket is not closed.)");
+}
+
 TEST(json_depth_is_bounded)
 {
     decoding d(table({from_payload("a", t_jsonb)}));
