@@ -136,7 +136,7 @@ bool avro_reader::meaning(const avro_type& type, item& it)
         it.s = number_;
         return true;
     case avro_meaning::uuid:
-        it.is_uuid = true; // where it is no text
+        it.what = kind::uuid; // text is one by itself
         return true;
     case avro_meaning::duration:
         return duration(it);

@@ -244,7 +244,12 @@ outcome typed_values::append_json(std::string& out, const item& v)
         break;
     case kind::bytes:
         out += '"';
-        v.is_uuid ? append_uuid(out, v.s) : append_base64(out, v.s);
+        append_base64(out, v.s);
+        out += '"';
+        break;
+    case kind::uuid:
+        out += '"';
+        append_uuid(out, v.s);
         out += '"';
         break;
     case kind::date:
@@ -299,6 +304,7 @@ outcome typed_values::make(const item& v, const type_desc& type, cell& out)
             break;
         return text_to_cell(v.s, type, convert(), out);
     case kind::bytes:
+    case kind::uuid:
         return make_bytes(v.s, type, out);
     case kind::date:
     case kind::time:

@@ -25,6 +25,7 @@ struct item {
         number,           // s: as JSON writes it
         text,             // s, not judged yet
         bytes,            // s
+        uuid,             // s: its 16 bytes
         date,             // i: days since 1970
         time,             // i: microseconds since midnight
         timestamp,        // i: microseconds since 1970, of a clock without a zone
@@ -37,7 +38,6 @@ struct item {
     kind what = kind::null;
     // A number for columns of an integer type, where the format stores a time as one.
     bool has_raw = false;
-    bool is_uuid = false; // bytes, 16
     std::int64_t i = 0;
     std::int64_t raw = 0;
     double f = 0;
