@@ -47,22 +47,28 @@ bool has_more_behind_objects(std::string_view text)
     return !text.empty();
 }
 
+cell_type usual_type(const type_desc& type, bool utf8_server)
+{
+    const bool time = type.type == cell_type::timestamp || type.type == cell_type::timestamptz;
+    if (!type.is_plain() || (type.type == cell_type::text && !utf8_server) ||
+        (time && type.typmod >= 0))
+        return cell_type::other;
+    return type.type;
+}
+
 } // namespace
 
 json_decoder::json_decoder(const payload_request& request, json_options options)
-    : columns_(request.columns), types_(request.plan.columns.size()),
-      texts_(request.plan.columns.size()), sole_document_(request.sole_document),
-      values_(options, request.plan.server_encoding_utf8)
+    : columns_(request.columns), targets_(request.plan.columns.size()),
+      sole_document_(request.sole_document), values_(options, request.plan.server_encoding_utf8)
 {
 #ifdef SIMDJSON_THREADS_ENABLED
     parser_.threaded = false; // no thread of its own for streams
 #endif
     for (int c : columns_) {
         const column& col = request.plan.columns[static_cast<std::size_t>(c)];
-        types_[static_cast<std::size_t>(c)] = col.type;
-        texts_[static_cast<std::size_t>(c)] = col.type.is_plain() &&
-                                              col.type.type == cell_type::text &&
-                                              request.plan.server_encoding_utf8;
+        targets_[static_cast<std::size_t>(c)] = {
+            col.type, usual_type(col.type, request.plan.server_encoding_utf8)};
         const path own{path_step{col.name}};
         root_.add(col.whole_document || !col.where.empty() ? col.where : own, c);
     }

@@ -21,10 +21,11 @@ json_batch::json_batch()
 void json_batch::expect(std::span<const bytes> payloads)
 {
     running_ = opened_ = false;
-    places_.clear();
-    next_ = 0;
+    count_ = next_ = 0;
     if (payloads.size() < 2)
         return;
+    if (places_.size() < payloads.size())
+        places_.resize(payloads.size());
     if (!buffer_)
         buffer_.reset(new char[most_bytes + simdjson::SIMDJSON_PADDING]);
     char* const buffer = buffer_.get();
@@ -33,14 +34,14 @@ void json_batch::expect(std::span<const bytes> payloads)
     for (const bytes& payload : payloads) {
         const std::string_view text = json_document(payload.view());
         if (text.empty() || text.front() != '{' || text.size() > longest) {
-            places_.push_back({payload, 0, 0});
+            places_[count_++] = {payload, 0, 0};
             continue;
         }
         if (size_ + text.size() + 2 > most_bytes)
             break;
         buffer[size_] = size_ == 0 ? '[' : ',';
         std::memcpy(buffer + size_ + 1, text.data(), text.size());
-        places_.push_back({payload, size_ + 1, text.size()});
+        places_[count_++] = {payload, size_ + 1, text.size()};
         size_ += text.size() + 1;
         ++objects;
     }
@@ -68,10 +69,10 @@ ondemand::value* json_batch::next(bytes payload, std::string_view& text)
     if (!running_)
         return nullptr;
     std::size_t i = next_;
-    while (i < places_.size() &&
+    while (i < count_ &&
            (places_[i].payload.data != payload.data || places_[i].payload.size != payload.size))
         ++i;
-    if (i == places_.size())
+    if (i == count_)
         return nullptr; // not one of ours
     for (; next_ <= i; ++next_) {
         if (places_[next_].size == 0)

@@ -47,8 +47,8 @@ class json_batch {
     simdjson::ondemand::document document_;
     simdjson::simdjson_result<simdjson::ondemand::array_iterator> at_, end_;
     simdjson::ondemand::value value_;
-    std::vector<place> places_;
-    std::size_t next_ = 0; // of places_
+    std::vector<place> places_; // the first of them, and more room
+    std::size_t count_ = 0, next_ = 0;
     std::unique_ptr<char[]> buffer_;
     std::size_t size_ = 0;
     bool opened_ = false;

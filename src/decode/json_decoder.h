@@ -45,15 +45,22 @@ class json_decoder final : public payload_decoder {
     bool end_row();
 
     bool walk(simdjson::ondemand::value& value, json_node* node, int depth);
+    [[gnu::always_inline]] bool walk_here(simdjson::ondemand::value& value, json_node* node,
+                                          int depth);
+    bool walk_container(simdjson::ondemand::value& value, const char* start, json_node* node,
+                        int depth);
     bool walk_object(simdjson::ondemand::object& object, json_node* node, int depth);
     bool walk_array(simdjson::ondemand::array& array, json_node* node, int depth);
     bool walk_key(const char* key, simdjson::ondemand::value& value, json_node* node,
                   json_node::place& last, json_node*& branch);
-    bool walk_scalar(simdjson::ondemand::value& value, std::string_view token, json_node* node);
+    [[gnu::always_inline]] bool walk_scalar(simdjson::ondemand::value& value,
+                                            std::string_view token, json_node* node);
     bool judge_string(std::string_view quoted, bool& plain);
+    bool judge_escapes(std::string_view quoted);
     bool judge_literal(std::string_view token);
 
     void fill(const json_node& node, std::string_view value, bool plain);
+    bool fill_usual(int column, std::string_view value, bool plain);
     void keep_refusal(int column);
     void forget(const json_node& node);
 
@@ -62,8 +69,11 @@ class json_decoder final : public payload_decoder {
     bool fail(simdjson::error_code error);
 
     std::vector<int> columns_;
-    std::vector<type_desc> types_; // by the plan's index; of columns_
-    std::vector<char> texts_;      // likewise: whether it takes a string without escapes as it is
+    struct target {
+        type_desc type;
+        cell_type usual = cell_type::other; // the type where it alone says what fill_usual() may do
+    };
+    std::vector<target> targets_; // by the plan's index; of columns_
     bool sole_document_;
     json_node root_;
     json_values values_;

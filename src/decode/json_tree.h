@@ -33,14 +33,14 @@ class json_node {
         return known && known->text == name && take(*known, last, branch);
     }
     // The same for a name of unknown length: it begins at key, behind a quote, and ends before one;
-    // `left` bytes are left of the document.
+    // `left` bytes are left of the document, and 16 more may be read.
     bool guess(const char* key, std::size_t left, place& last, json_node*& branch) const
     {
         const known_name* known = next_known(last);
         if (!known)
             return false;
         const std::size_t n = known->text.size();
-        return n < left && key[n] == '"' && std::memcmp(key, known->text.data(), n) == 0 &&
+        return n < left && key[n] == '"' && same(key, known->text.data(), n) &&
                take(*known, last, branch);
     }
     // The branch of a name that is free of escapes, or null; the next guess learns from it.
@@ -73,6 +73,21 @@ class json_node {
         }
     };
 
+    // Of both at least 8 bytes may be read (a std::string has 16 in itself).
+    static bool same(const char* a, const char* b, std::size_t n)
+    {
+        if (n > 16)
+            return std::memcmp(a, b, n) == 0;
+        const auto differ = [&](std::size_t at) {
+            std::uint64_t x, y;
+            std::memcpy(&x, a + at, sizeof x);
+            std::memcpy(&y, b + at, sizeof y);
+            return x ^ y;
+        };
+        if (n >= 8)
+            return (differ(0) | differ(n - 8)) == 0;
+        return differ(0) << 8 << (56 - 8 * n) == 0;
+    }
     const known_name* next_known(place last) const
     {
         const place next = last < 0 ? first_ : names_[static_cast<std::size_t>(last)].next;

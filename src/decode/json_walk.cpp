@@ -30,14 +30,124 @@ bool json_decoder::end_row()
     return true;
 }
 
+// --- what a value is for its columns ---
+
+// plain: there are no escapes in it.
+bool json_decoder::judge_string(std::string_view quoted, bool& plain)
+{
+    if (quoted.size() < 2 || quoted.back() != '"')
+        return fail(simdjson::UNCLOSED_STRING);
+    plain = !std::memchr(quoted.data(), '\\', quoted.size());
+    return plain || judge_escapes(quoted);
+}
+
+bool json_decoder::judge_escapes(std::string_view quoted)
+{
+    const json_string s = unescape_json(quoted, string_);
+    return s.malformed ? fail(s.flaw) : true;
+}
+
+bool json_decoder::judge_literal(std::string_view token)
+{
+    return is_json_literal(token) ||
+           fail("A value is neither a string, a number, true, false nor null.");
+}
+
+// What most values are, by the type of their column alone; false: it takes json_values to say.
+inline bool json_decoder::fill_usual(int column, std::string_view value, bool plain)
+{
+    const target& to = targets_[static_cast<std::size_t>(column)];
+    cell& out = row_.cells[column];
+    std::int64_t n;
+    switch (to.usual) {
+    case cell_type::text: {
+        if (!plain)
+            return false;
+        char* text = make_varlena(*values_.convert.memory, value.size() - 2);
+        std::memcpy(text + 4, value.data() + 1, value.size() - 2);
+        out = pointer_cell(text);
+        break;
+    }
+    case cell_type::int4:
+    case cell_type::int8:
+        if (plain || !parse_short(value, n) ||
+            (to.usual == cell_type::int4 && n != static_cast<std::int32_t>(n)))
+            return false;
+        out = number_cell(n);
+        break;
+    case cell_type::timestamp:
+    case cell_type::timestamptz:
+        if (!plain || !parse_timestamp(value.substr(1, value.size() - 2),
+                                       to.usual == cell_type::timestamptz, n))
+            return false;
+        out = number_cell(n);
+        break;
+    case cell_type::numeric:
+        if (plain || !numeric_to_cell(value, to.type.typmod, *values_.convert.memory, out))
+            return false;
+        break;
+    default:
+        return false;
+    }
+    row_.states[column] = cell_state::value;
+    return true;
+}
+
+void json_decoder::fill(const json_node& node, std::string_view value, bool plain)
+{
+    for (int c : node.columns) {
+        if (fill_usual(c, value, plain))
+            continue;
+        const outcome o =
+            values_.make(value, targets_[static_cast<std::size_t>(c)].type, row_.cells[c], plain);
+        row_.states[c] = static_cast<cell_state>(o);
+        if (o == outcome::refused)
+            keep_refusal(c);
+    }
+}
+
 // --- the walk; node: the branch we are in, null where nobody wants anything ---
+
+inline bool json_decoder::walk_scalar(ondemand::value& value, std::string_view token,
+                                      json_node* node)
+{
+    token = trim_end(token);
+    bool plain = false;
+    if (token.front() == '"') {
+        // Taken explicitly: simdjson's own skipping would take a string before ':' for a key.
+        ondemand::raw_json_string ignored;
+        if (auto error = value.get_raw_json_string().get(ignored))
+            return fail(error);
+        if (!judge_string(token, plain))
+            return false;
+    } else if (!judge_literal(token)) {
+        return false;
+    }
+    if (node) {
+        if (node->leads_on())
+            forget(*node);
+        fill(*node, token, plain);
+    }
+    return true;
+}
+
+// Within its caller: most values are scalars of an object, and calls are most of what one costs.
+inline bool json_decoder::walk_here(ondemand::value& value, json_node* node, int depth)
+{
+    const std::string_view token = value.raw_json_token();
+    if (token.front() != '{' && token.front() != '[')
+        return walk_scalar(value, token, node);
+    return walk_container(value, token.data(), node, depth);
+}
 
 bool json_decoder::walk(ondemand::value& value, json_node* node, int depth)
 {
-    const std::string_view token = value.raw_json_token();
-    const char* start = token.data();
-    if (*start != '{' && *start != '[')
-        return walk_scalar(value, token, node);
+    return walk_here(value, node, depth);
+}
+
+bool json_decoder::walk_container(ondemand::value& value, const char* start, json_node* node,
+                                  int depth)
+{
     if (node && node->leads_on())
         forget(*node);
     if (depth > most_depth)
@@ -80,7 +190,7 @@ bool json_decoder::walk_object(ondemand::object& object, json_node* node, int de
               node->guess(key, static_cast<std::size_t>(text_end_ - key), last, branch)) &&
             !walk_key(key, value, wanted ? node : nullptr, last, branch))
             return false;
-        if (!walk(value, branch, depth + 1))
+        if (!walk_here(value, branch, depth + 1))
             return false;
     }
     return true;
@@ -124,65 +234,6 @@ bool json_decoder::walk_array(ondemand::array& array, json_node* node, int depth
         ++position;
     }
     return true;
-}
-
-bool json_decoder::walk_scalar(ondemand::value& value, std::string_view token, json_node* node)
-{
-    token = trim_end(token);
-    bool plain = false;
-    if (token.front() == '"') {
-        // Taken explicitly: simdjson's own skipping would take a string before ':' for a key.
-        ondemand::raw_json_string ignored;
-        if (auto error = value.get_raw_json_string().get(ignored))
-            return fail(error);
-        if (!judge_string(token, plain))
-            return false;
-    } else if (!judge_literal(token)) {
-        return false;
-    }
-    if (node) {
-        if (node->leads_on())
-            forget(*node);
-        fill(*node, token, plain);
-    }
-    return true;
-}
-
-// plain: there are no escapes in it.
-bool json_decoder::judge_string(std::string_view quoted, bool& plain)
-{
-    if (quoted.size() < 2 || quoted.back() != '"')
-        return fail(simdjson::UNCLOSED_STRING);
-    plain = !std::memchr(quoted.data(), '\\', quoted.size());
-    if (plain)
-        return true;
-    const json_string s = unescape_json(quoted, string_);
-    return s.malformed ? fail(s.flaw) : true;
-}
-
-bool json_decoder::judge_literal(std::string_view token)
-{
-    return is_json_literal(token) ||
-           fail("A value is neither a string, a number, true, false nor null.");
-}
-
-void json_decoder::fill(const json_node& node, std::string_view value, bool plain)
-{
-    for (int c : node.columns) {
-        const auto i = static_cast<std::size_t>(c);
-        if (plain && texts_[i]) {
-            const std::size_t n = value.size() - 2;
-            char* text = make_varlena(*values_.convert.memory, n);
-            std::memcpy(text + 4, value.data() + 1, n);
-            row_.cells[c] = pointer_cell(text);
-            row_.states[c] = cell_state::value;
-            continue;
-        }
-        const outcome o = values_.make(value, types_[i], row_.cells[c], plain);
-        row_.states[c] = static_cast<cell_state>(o);
-        if (o == outcome::refused)
-            keep_refusal(c);
-    }
 }
 
 void json_decoder::keep_refusal(int c)

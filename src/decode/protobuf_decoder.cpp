@@ -85,7 +85,7 @@ class protobuf_decoder final : public payload_decoder {
     bool map_pair(const proto_field& f, const wire_field& w, json_node& node,
                   json_node::place& last, int depth);
     const message_plan& plan_of(const proto_message& type, json_node& node);
-    bool fill(const json_node& node, item& value);
+    bool fill(const json_node& node, const item& value);
     bool fill_json(const json_node& node);
     bool fail(std::string_view detail)
     {
@@ -257,9 +257,7 @@ bool protobuf_decoder::message(const proto_message& type, std::string_view in, j
 {
     const message_plan& plan = plan_of(type, node);
     const std::size_t base = slots_.size();
-    slots_.resize(base + plan.fields.size());
-    for (std::size_t i = 0; i < plan.fields.size(); i++)
-        slots_[base + i] = slot();
+    slots_.resize(base + plan.fields.size()); // new ones
     bool good = scan(plan, in, base);
     for (std::size_t i = 0; good && i < plan.fields.size(); i++) {
         const slot s = slots_[base + i];
@@ -436,16 +434,14 @@ bool is_integer(const type_desc& type)
             type.type == cell_type::int8 || type.type == cell_type::numeric);
 }
 
-bool protobuf_decoder::fill(const json_node& node, item& value)
+bool protobuf_decoder::fill(const json_node& node, const item& value)
 {
     for (int c : node.columns) {
         const type_desc& type = types_[static_cast<std::size_t>(c)];
-        item it = value;
-        if (it.what == item::kind::text && it.has_raw && is_integer(type)) {
-            it.what = item::kind::integer; // an enum as its number
-            it.has_raw = false;
-        }
-        const outcome o = values_.make(it, type, row_.cells[c]);
+        const bool number = value.has_raw && value.what == item::kind::text && is_integer(type);
+        const outcome o = number ? values_.make({.what = item::kind::integer, .i = value.raw}, type,
+                                                row_.cells[c])
+                                 : values_.make(value, type, row_.cells[c]);
         if (o == outcome::refused) {
             values_.convert().why.column = c;
             return false;

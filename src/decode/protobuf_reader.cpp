@@ -1,5 +1,6 @@
 #include "decode/protobuf_reader.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdio>
 #include <cstring>
@@ -55,11 +56,13 @@ void append_name(std::string& json, std::string_view name, bool& first)
 bool proto_reader::long_varint(std::string_view& in, std::uint64_t& n)
 {
     n = 0;
-    for (unsigned i = 0; i < 10 && i < in.size(); i++) {
-        const auto b = static_cast<unsigned char>(in[i]);
-        n |= std::uint64_t{b & 0x7Fu} << (7 * i);
+    const char* at = in.data();
+    const char* const end = at + std::min<std::size_t>(in.size(), 10);
+    for (unsigned shift = 0; at < end; shift += 7) {
+        const auto b = static_cast<unsigned char>(*at++);
+        n |= std::uint64_t{b & 0x7Fu} << shift;
         if (b < 0x80) {
-            in.remove_prefix(i + 1);
+            in.remove_prefix(static_cast<std::size_t>(at - in.data()));
             return true;
         }
     }

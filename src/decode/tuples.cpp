@@ -56,8 +56,12 @@ struct cursor {
     template <class T>
     bool put_number(cell c)
     {
+        if (!align(sizeof(T)) || static_cast<std::size_t>(end - at) < sizeof(T))
+            return false;
         const T n = static_cast<T>(c);
-        return align(sizeof n) && put(&n, sizeof n);
+        std::memcpy(at, &n, sizeof n); // of a size that is known: no call
+        at += sizeof n;
+        return true;
     }
     bool put_varlena(cell c, bool packable)
     {
@@ -74,7 +78,7 @@ struct cursor {
         }
         return align(4) && put(p, n);
     }
-    bool put(const tuple_attribute& a, cell c)
+    [[gnu::always_inline]] bool put(const tuple_attribute& a, cell c)
     {
         switch (a.kind) {
         case tuple_kind::absent:

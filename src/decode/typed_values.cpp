@@ -296,7 +296,8 @@ outcome typed_values::make(const item& v, const type_desc& type, cell& out)
             return make_bytea(v.s, convert(), out);
         if (!is_utf8(v.s))
             return refuse_utf8();
-        return text_to_cell(v.s, type, convert(), out);
+        return type.type == cell_type::text ? make_text(v.s, convert(), out)
+                                            : text_to_cell(v.s, type, convert(), out);
     case kind::word:
         return text_to_cell(v.s, type, convert(), out);
     case kind::number:

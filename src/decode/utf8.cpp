@@ -18,15 +18,18 @@ bool is_ascii(std::string_view text)
 {
     constexpr std::uint64_t high = 0x8080808080808080;
     std::uint64_t all = 0, eight;
-    const char* at = text.data();
-    std::size_t left = text.size();
-    for (; left >= sizeof eight; at += sizeof eight, left -= sizeof eight) {
+    if (text.size() < sizeof eight) {
+        for (char c : text)
+            all |= static_cast<unsigned char>(c);
+        return (all & high) == 0;
+    }
+    const char* const last = text.data() + text.size() - sizeof eight;
+    for (const char* at = text.data(); at < last; at += sizeof eight) {
         std::memcpy(&eight, at, sizeof eight);
         all |= eight;
     }
-    for (; left > 0; at++, left--)
-        all |= static_cast<unsigned char>(*at);
-    return (all & high) == 0;
+    std::memcpy(&eight, last, sizeof eight);
+    return ((all | eight) & high) == 0;
 }
 
 } // namespace
