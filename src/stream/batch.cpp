@@ -1,6 +1,6 @@
 // Gathering and storing: one batch of each feed in turn. A feed with a full batch has a transaction
 // to itself; those with less share one, at most once per flush interval, counted from the last
-// commit: a lone record at rest is stored at once.
+// commit: a lone record at rest is stored at once, and so is what full batches leave at the topic's end.
 #include "stream/worker.h"
 
 #include <algorithm>
@@ -42,7 +42,7 @@ bool worker::serve_feeds()
         const auto rested = steady::now() - f->last_commit;
         if (steady::now() < f->held_until)
             continue;
-        if (f->full())
+        if (f->full() || f->is_remainder())
             full.push_back(f);
         else if (!f->gathered.empty() && rested >= f->flush)
             due.push_back(f);
@@ -342,6 +342,7 @@ void worker::finish(feed_state& f, std::vector<share>& shares)
         }
     }
     f.last_commit = steady::now();
+    f.was_full = f.full();
     bool keep = !stored && !waiting.empty() &&
                 std::none_of(shares.begin(), shares.end(),
                              [&](const share& s) { return s.feed == &f && s.end == fate::stale; });

@@ -29,15 +29,17 @@ struct statement {
     const char* sql;
     int count;
     Oid types[most];
-    SPIPlanPtr plan;
+    // By default planned for the arrays of each call, whose lengths decide between an index and a scan of
+    // the whole. Where the way is the same for all, planned once: it would cost as much as running it.
+    int options = 0;
+    SPIPlanPtr plan = nullptr;
 };
 
 statement read_rows = {
     "SELECT p.view::pg_catalog.oid, p.topic, p.partition, p.next_offset, p.leader_epoch,"
     " p.mark_offset, p.mark_time, p.mark_size FROM kafka.progress p WHERE p.view = ANY ($1)",
     1,
-    {OIDARRAYOID},
-    nullptr};
+    {OIDARRAYOID}};
 
 // By their keys, and at their places ($4, $12 below).
 #define LOCK_ROWS                                                                                  \
@@ -47,11 +49,11 @@ statement read_rows = {
     " JOIN kafka.progress p ON p.view = w.view AND p.topic = w.topic AND p.partition = w.partition"
 #define LOCKED " ORDER BY w.n FOR UPDATE OF p SKIP LOCKED"
 
-statement lock_rows = {LOCK_ROWS LOCKED, 3, {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID}, nullptr};
+statement lock_rows = {LOCK_ROWS LOCKED, 3, {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID}};
 statement lock_rows_there = {LOCK_ROWS " WHERE p.ctid = ANY ($4)" LOCKED,
                              4,
                              {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIDARRAYOID},
-                             nullptr};
+                             CURSOR_OPT_GENERIC_PLAN};
 
 #define WRITE_ROWS                                                                                          \
     "UPDATE kafka.progress p SET next_offset = w.next,"                                                     \
@@ -72,14 +74,13 @@ statement write_rows = {WRITE_ROWS WRITTEN,
                         11,
                         {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
                          INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-                         INT4ARRAYOID},
-                        nullptr};
+                         INT4ARRAYOID}};
 statement write_rows_there = {WRITE_ROWS " AND p.ctid = ANY ($12)" WRITTEN,
                               12,
                               {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
                                INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
                                INT4ARRAYOID, TIDARRAYOID},
-                              nullptr};
+                              CURSOR_OPT_GENERIC_PLAN};
 
 // A row is only made while its view's registry row can be locked and says active: a drop or a pause
 // on its way wins.
@@ -95,28 +96,25 @@ statement insert_rows = {
     " ON CONFLICT (view, topic, partition) DO UPDATE SET first_offset = excluded.first_offset"
     " WHERE b.first_offset > excluded.first_offset",
     4,
-    {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID},
-    nullptr};
+    {OIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID}};
 
 statement active_rows = {"SELECT r.view::pg_catalog.oid FROM kafka.registry r"
                          " WHERE r.view = ANY ($1) AND r.state = 'active'",
                          1,
-                         {OIDARRAYOID},
-                         nullptr};
+                         {OIDARRAYOID}};
 
 statement cluster_rows = {
     "UPDATE kafka.registry r SET cluster_id = $2 WHERE r.view IN (SELECT l.view"
     " FROM kafka.registry l WHERE l.view = ANY ($1) AND l.cluster_id IS NULL"
     " FOR NO KEY UPDATE SKIP LOCKED)",
     2,
-    {OIDARRAYOID, TEXTOID},
-    nullptr};
+    {OIDARRAYOID, TEXTOID}};
 
 // Runs it within SPI: the caller connects and finishes. Raises.
 void execute(statement& s, Datum* arguments)
 {
     if (!s.plan) {
-        SPIPlanPtr plan = SPI_prepare(s.sql, s.count, s.types);
+        SPIPlanPtr plan = SPI_prepare_cursor(s.sql, s.count, s.types, s.options);
         if (!plan)
             elog(ERROR, "could not prepare \"%s\": %s", s.sql, SPI_result_code_string(SPI_result));
         SPI_keepplan(plan);
@@ -250,11 +248,13 @@ Datum known_places(const found& f)
     return array_of(n, TIDOID, [&](std::size_t i) { return PointerGetDatum(&some[i]); });
 }
 
-// The planner would rather read a table of one page, which it does not stay. Raises.
+// The planner would rather read a table of one page, which it does not stay, and compare each of a few
+// rows with each place, which they do not stay either. Raises.
 void execute_there(statement& s, Datum* arguments)
 {
     int level = NewGUCNestLevel();
-    for (const char* way : {"enable_seqscan", "enable_indexscan", "enable_bitmapscan"})
+    for (const char* way :
+         {"enable_seqscan", "enable_indexscan", "enable_bitmapscan", "enable_nestloop"})
         (void)set_config_option(way, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
                                 false);
     execute(s, arguments);

@@ -170,6 +170,7 @@ struct feed_state {
     bool no_routes = false;       // an error was met on the way (routes.h)
     steady::time_point opened{};
     steady::time_point last_commit{};
+    bool was_full = false;           // the last batch
     steady::time_point held_until{}; // all its views rest: the batch waits here
 
     std::int64_t& begun_at(topic_number t, partition_id p)
@@ -186,6 +187,8 @@ struct feed_state {
     {
         return messages >= batch_rows || rows >= batch_rows || bytes >= batch_bytes;
     }
+    // The last of a backlog: waiting for more would only hold it back.
+    bool is_remainder() const { return was_full && !gathered.empty() && reader->at_end(); }
     bool has_records() const { return messages > 0; }
 };
 

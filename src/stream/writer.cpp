@@ -6,10 +6,29 @@ extern "C" {
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
+#include "storage/bufmgr.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 }
 
 namespace ke::stream {
+
+namespace {
+
+// One ring of buffers for all batches of the process, of COPY's size: what is loaded does not push
+// everything else out of the server's buffers, and is written where the processor's cache still has it.
+BufferAccessStrategy ring_of_buffers()
+{
+    static BufferAccessStrategy ring = nullptr;
+    if (!ring) {
+        MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+        ring = GetAccessStrategy(BAS_BULKWRITE);
+        MemoryContextSwitchTo(caller);
+    }
+    return ring;
+}
+
+} // namespace
 
 bool takes_tuples(Relation table)
 {
@@ -30,6 +49,8 @@ table_writer* begin_writing(EState* estate, Index target)
         ExecOpenIndices(w->target, false);
     w->descriptor = CreateTupleDescCopy(RelationGetDescr(w->target->ri_RelationDesc));
     w->bulk = GetBulkInsertState();
+    FreeAccessStrategy(w->bulk->strategy);
+    w->bulk->strategy = ring_of_buffers();
     w->command = GetCurrentCommandId(true);
     w->memory = AllocSetContextCreate(CurrentMemoryContext, "kafka writer", ALLOCSET_DEFAULT_SIZES);
     if (const TupleConstr* constr = RelationGetDescr(w->target->ri_RelationDesc)->constr) {
@@ -95,7 +116,8 @@ void flush(table_writer* w)
 void end_writing(table_writer* w)
 {
     flush(w);
-    FreeBulkInsertState(w->bulk);
+    ReleaseBulkInsertStatePin(w->bulk);
+    pfree(w->bulk); // without the ring
     table_finish_bulk_insert(w->target->ri_RelationDesc, 0);
 }
 

@@ -47,6 +47,12 @@ def test_a_batch_ends_by_rows_or_bytes(db, clicks, produce):
     assert len(taken()) < 8
 
 
+def test_what_full_batches_leave_at_the_end_waits_for_nothing(db, clicks, produce):
+    produce(clicks, numbered(0, 5000))
+    db.view("v", "SELECT id FROM clicks", batch_rows=1000, flush_interval="1min")
+    db.wait_count("v", 5000, timeout=20)
+
+
 def test_the_strictest_limit_of_those_who_share(db, clicks, produce):
     db.view("large", "SELECT id FROM clicks", paused=True)
     db.view("few", "SELECT id FROM clicks", batch_rows=10, paused=True)
