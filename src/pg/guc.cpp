@@ -13,6 +13,7 @@ namespace ke::pg {
 namespace settings {
 int workers = 4;
 int lanes = 1;
+int view_timeout_ms = 5000;
 bool accept_refresh_gap = false;
 } // namespace settings
 
@@ -32,6 +33,8 @@ const integer_setting integers[] = {
      "Most background workers that read Kafka in one database."},
     {"kafka.lanes", &settings::lanes, 1, 1, 16, PGC_SIGHUP, 0,
      "Threads of a worker that share the partitions of a topic, each with a connection of its own."},
+    {"kafka.view_timeout", &settings::view_timeout_ms, 5000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS,
+     "How long a view's part of a batch may take while other views wait for the worker; 0 for ever."},
 };
 
 int refresh_gap; // the enumeration behind accept_refresh_gap

@@ -6,6 +6,7 @@ namespace ke::pg::settings {
 
 extern int workers;             // kafka.workers
 extern int lanes;               // kafka.lanes
+extern int view_timeout_ms;     // kafka.view_timeout; 0: none
 extern bool accept_refresh_gap; // kafka.refresh_gap
 
 } // namespace ke::pg::settings

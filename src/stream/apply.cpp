@@ -23,6 +23,7 @@ extern "C" {
 #include <algorithm>
 
 #include "stream/batch_scope.h"
+#include "stream/patience.h"
 #include "stream/share.h"
 #include "stream/short_way.h"
 
@@ -255,6 +256,7 @@ verdict transact(std::vector<share*>& shares, bool careful)
     verdict v;
     share* current = nullptr; // whose error it is
     bool applying = false;
+    std::optional<patience> watch; // with the share that is applied
     bool synchronous = std::any_of(shares.begin(), shares.end(), [](const share* s) {
         return s->view->is.options.synchronous_commit;
     });
@@ -277,7 +279,10 @@ verdict transact(std::vector<share*>& shares, bool careful)
         for (share* s : shares) {
             current = s;
             applying = s->works;
+            watch.emplace(s->others_wait);
             apply_share(*s, careful);
+            s->took = watch->spent();
+            watch.reset();
             applying = false;
         }
         current = nullptr;
@@ -304,12 +309,16 @@ verdict transact(std::vector<share*>& shares, bool careful)
         // judged it already.
         v.why = applying && !careful ? describe_applied(e.data()) : describe(e.data());
         v.guilty = current;
+        if (watch)
+            watch->judge(v.why);
+        watch.reset();
         abort_work();
         if (current && !current->rows.missing.empty())
             want_attributes(*current->view, current->rows);
     } catch (const pg::fault_error& e) {
         v.why = describe(e.get());
         v.guilty = current;
+        watch.reset();
         abort_work();
     }
     return v;

@@ -1,6 +1,7 @@
 // Gathering and storing: one batch of each feed in turn. A feed with a full batch has a transaction
 // to itself; those with less share one, at most once per flush interval, counted from the last
 // commit: a lone record at rest is stored at once, and so is what full batches leave at the topic's end.
+#include "pg/guc.h"
 #include "stream/worker.h"
 
 #include <algorithm>
@@ -201,11 +202,13 @@ void worker::run_shares(std::vector<share>& shares)
     pgstat_report_activity(STATE_RUNNING, "applying a batch");
     const auto began = steady::now();
     std::vector<share*> in, suspects;
-    for (share& s : shares)
+    for (share& s : shares) {
+        s.others_wait = others_wait(*s.view);
         if (!s.moves.empty() || s.stop)
             in.push_back(&s);
         else
             s.end = fate::committed; // nothing in it for this view
+    }
     while (!in.empty()) {
         verdict v = transact(in, false);
         if (v.committed) {
@@ -260,6 +263,7 @@ void worker::replay(share& s)
     count_room(*s.feed, *s.view);
     // From the start: the failed attempt may have left limits and refusals behind.
     s = make_share(*s.feed, *s.view);
+    s.others_wait = others_wait(*s.view);
     std::vector<share*> alone = {&s};
     verdict v = transact(alone, true);
     if (v.committed) {
@@ -273,10 +277,40 @@ void worker::replay(share& s)
         s.why.what = remedy::schema;
 }
 
+bool worker::others_wait(const served_view& v)
+{
+    for (const auto& s : sources_)
+        for (const auto& other : s->views)
+            if (other.get() != &v && other->at != phase::over)
+                return true;
+    return false;
+}
+
+// A view that was cut off goes on with a quarter of the records that it got through in its time, and
+// with more again while they take little of it.
+void worker::pace(share& s)
+{
+    served_view& v = *s.view;
+    if (s.end == fate::failed && s.why.what == remedy::slow) {
+        const std::uint32_t came = s.rows.at_message == UINT32_MAX ? 0 : s.rows.at_message;
+        v.most_rows = std::max<std::int64_t>(came / 4, 1);
+        return;
+    }
+    if (v.most_rows == 0 || s.end != fate::committed || !s.works ||
+        s.took > milliseconds(pg::settings::view_timeout_ms) / 8)
+        return;
+    v.most_rows *= 2;
+    if (v.most_rows >= v.is.options.batch_rows)
+        v.most_rows = 0;
+    if (v.feed && v.alone)
+        v.feed->batch_rows = v.rows_at_once();
+}
+
 // What the end of its share means for a view.
 void worker::settle_share(share& s)
 {
     served_view& v = *s.view;
+    pace(s);
     switch (s.end) {
     case fate::committed:
         for (const moved& m : s.moves) {

@@ -177,7 +177,7 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
     const bool keeps = keeps_records(views);
     for (served_view* v : views) {
         const view_options& o = v->is.options;
-        f->batch_rows = std::min<std::int64_t>(f->batch_rows, o.batch_rows);
+        f->batch_rows = std::min(f->batch_rows, v->rows_at_once());
         f->batch_bytes = std::min(f->batch_bytes, o.batch_bytes);
         f->flush = std::min(f->flush, std::chrono::microseconds(o.flush_interval_us));
         attributes.insert(v->plan.attributes.begin(), v->plan.attributes.end());

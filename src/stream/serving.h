@@ -104,9 +104,16 @@ struct served_view {
     phase at = phase::preparing;
     std::map<partition_key, position> positions;
     kept_plan plan;
-    bool alone = false;   // see share::foreign
-    bool suspect = false; // an end below the position was seen once
-    bool keeps = false;   // the server refused a record of it: from then on read with records kept
+    bool alone = false;         // see share::foreign
+    bool suspect = false;       // an end below the position was seen once
+    std::int64_t most_rows = 0; // of a batch, since it held up others; 0: what its options say
+    bool keeps = false; // the server refused a record of it: from then on read with records kept
+
+    std::int64_t rows_at_once() const
+    {
+        return most_rows == 0 ? is.options.batch_rows
+                              : std::min<std::int64_t>(most_rows, is.options.batch_rows);
+    }
 
     // What the limits on bad records go by.
     struct {

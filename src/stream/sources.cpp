@@ -11,6 +11,7 @@ extern "C" {
 #include <algorithm>
 
 #include "pg/guc.h"
+#include "stream/patience.h"
 
 namespace ke::stream {
 
@@ -218,6 +219,7 @@ void worker::prepare(served_view& v)
     leave_feed(v);
     bool locked = false;
     topic::batch nothing;
+    const patience watch(others_wait(v));
     try {
         begin_work();
         std::vector<bool> each;
@@ -236,6 +238,7 @@ void worker::prepare(served_view& v)
         abort_work();
     } catch (const pg::pg_error& e) {
         trouble t = describe(e.data());
+        watch.judge(t);
         abort_work();
         want_attributes(v, nothing);
         take_trouble(v, t);

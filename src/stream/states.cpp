@@ -62,6 +62,14 @@ void worker::take_trouble(served_view& v, const trouble& t)
         v.error = in_full(t);
         rest(v, milliseconds(100), milliseconds(10000));
         break;
+    case remedy::slow:
+        log_once(v, t);
+        leave_feed(v);
+        v.alone = true;
+        v.reason = in_words(t);
+        v.error = in_full(t);
+        rest(v, milliseconds(500), milliseconds(60000));
+        break;
     case remedy::rights:
         log_once(v, t);
         v.reason = in_words(t);

@@ -12,6 +12,7 @@ namespace ke::stream {
 
 enum class remedy : std::uint8_t {
     give_way, // somebody wants a lock of ours, or cancelled us: again at once
+    slow,     // held up other views (patience.h): alone, with fewer records, after a while
     retry,    // passes by itself: again after a while
     rights,   // the owner may not: again after a while, until granted
     schema,   // needs a person: the view stops

@@ -66,7 +66,9 @@ class worker {
     void store_lazily(const feeds&);
     void count_room(const feed_state&, served_view&);
     void run_shares(std::vector<share>&);
+    bool others_wait(const served_view&);
     void replay(share&);
+    void pace(share&);
     void settle_share(share&);
     void finish(feed_state&, std::vector<share>&);
 

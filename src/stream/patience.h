@@ -1,0 +1,33 @@
+// A view's code may take long, or wait (a sleep, a lock with a time-out of its own); the other views of
+// the worker wait with it. While there are others its part of a batch is cut off after
+// kafka.view_timeout; it is then read alone, with fewer records at a time and rests between.
+// Server's thread, inside a batch's transaction; the server's own timer cancels (57014).
+#pragma once
+
+#include "stream/trouble.h"
+
+#include <chrono>
+
+namespace ke::stream {
+
+// Around a view's code; C++ frames only. None: no limit.
+class patience {
+  public:
+    explicit patience(bool others_wait);
+    ~patience();
+    patience(const patience&) = delete;
+    patience& operator=(const patience&) = delete;
+
+    std::chrono::steady_clock::duration spent() const
+    {
+        return std::chrono::steady_clock::now() - began_;
+    }
+    // Makes a cancelled statement the view's own trouble where its time was over.
+    void judge(trouble&) const;
+
+  private:
+    const int limit_ms_; // 0: none
+    const std::chrono::steady_clock::time_point began_;
+};
+
+} // namespace ke::stream

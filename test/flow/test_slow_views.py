@@ -1,0 +1,77 @@
+"""A view whose code takes long, or waits, beside others of the same worker: it is cut off, the others go on."""
+
+import pytest
+
+from database import Database
+from wait import wait_until
+
+
+def numbered(first, last):
+    return [{"id": i} for i in range(first, last)]
+
+
+@pytest.fixture
+def hasty(new_cluster):
+    """A server that cuts views off soon."""
+    cluster = new_cluster(**{"kafka.view_timeout": "300ms", "kafka.workers": "1"})
+    with Database(cluster) as db:
+        db.execute("CREATE FUNCTION linger(i bigint, seconds float8) RETURNS bigint LANGUAGE plpgsql AS"
+                   " $$ BEGIN PERFORM pg_catalog.pg_sleep(seconds); RETURN i; END $$")
+        yield db
+
+
+def _reason(db, view):
+    return db.row(f"SELECT state, reason FROM kafka.views WHERE view = '{view}'::regclass")
+
+
+def test_a_view_that_waits_does_not_hold_up_others(hasty, kafka, topic, produce):
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    db.view("waits", "SELECT linger(id, 3600) AS id FROM clicks")
+    db.view("quick", "SELECT id FROM clicks")
+    for first in (0, 100, 200):
+        produce(topic, numbered(first, first + 100))
+        db.wait_count("quick", first + 100, timeout=20)
+    wait_until(lambda: _reason(db, "waits")[0] == "retrying", 20, "it says that it was cut off")
+    assert "longer than 300 ms" in _reason(db, "waits")[1]
+    assert db.value("SELECT count(*) FROM waits") == 0
+    # No record was lost by it: with another function it goes on from where it stood.
+    db.execute("CREATE OR REPLACE FUNCTION linger(i bigint, seconds float8) RETURNS bigint"
+               " LANGUAGE sql AS 'SELECT i'")
+    db.wait_count("waits", 300)
+    assert db.value("SELECT count(DISTINCT id) FROM waits") == 300
+    assert db.value("SELECT count(*) FROM kafka.dead_letters") == 0
+
+
+def test_a_slow_view_goes_on_with_fewer_records(hasty, kafka, topic, produce):
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    produce(topic, numbered(0, 300))
+    db.view("slow", "SELECT linger(id, 0.01) AS id FROM clicks", paused=True)
+    db.view("quick", "SELECT id FROM clicks", paused=True)
+    db.execute("SELECT kafka.resume('slow'), kafka.resume('quick')")
+    db.wait_count("quick", 300, timeout=20)
+    db.wait_count("slow", 300)
+    assert db.value("SELECT count(DISTINCT id) FROM slow") == 300
+    assert db.value("SELECT count(DISTINCT xmin::text) FROM slow") > 10  # some 3 s of work in parts of 0.3
+
+
+def test_a_view_without_company_takes_its_time(hasty, kafka, topic, produce):
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    db.view("slow", "SELECT linger(id, 1) AS id FROM clicks")
+    produce(topic, numbered(0, 3))
+    db.wait_count("slow", 3, timeout=30)
+
+
+def test_bad_records_of_a_slow_view(hasty, kafka, topic, produce):
+    """The careful replay is cut off too, and finds the record in the end."""
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    db.view("slow", "SELECT 1 / (id - 7) AS one, linger(id, 0.01) AS id FROM clicks", paused=True)
+    db.view("quick", "SELECT id FROM clicks")
+    produce(topic, numbered(0, 100))
+    db.execute("SELECT kafka.resume('slow')")
+    db.wait_count("quick", 100, timeout=20)
+    db.wait_count("slow", 99)
+    assert db.rows("SELECT record_offset, sqlstate FROM kafka.dead_letters") == [(7, "22012")]
