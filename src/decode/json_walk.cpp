@@ -186,7 +186,8 @@ bool json_decoder::walk_object(ondemand::object& object, json_node* node, int de
         ondemand::value& value = field.value();
         const char* key = field.key().raw();
         json_node* branch = nullptr;
-        if (!(wanted &&
+        // Where a payload leaves a string open, the walk gets to keys of the next.
+        if (!(wanted && key < text_end_ &&
               node->guess(key, static_cast<std::size_t>(text_end_ - key), last, branch)) &&
             !walk_key(key, value, wanted ? node : nullptr, last, branch))
             return false;

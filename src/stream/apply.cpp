@@ -249,6 +249,14 @@ void count(const std::vector<share*>& shares, const measured& m)
     }
 }
 
+milliseconds most_allowed(const std::vector<share*>& shares)
+{
+    milliseconds most{};
+    for (const share* s : shares)
+        most = std::max(most, s->allowed);
+    return most;
+}
+
 } // namespace
 
 verdict transact(std::vector<share*>& shares, bool careful)
@@ -268,7 +276,9 @@ verdict transact(std::vector<share*>& shares, bool careful)
         batch_scope watched; // somebody who waits for our locks gets them soon
         begin_work(synchronous);
         lock_tables(shares);
+        watch.emplace(most_allowed(shares)); // plans are made
         check_descriptors(shares, current);
+        watch.reset();
         lock_believed(shares);
         check_active(shares);
         if (!careful && !choose(shares)) {
@@ -279,7 +289,7 @@ verdict transact(std::vector<share*>& shares, bool careful)
         for (share* s : shares) {
             current = s;
             applying = s->works;
-            watch.emplace(s->others_wait);
+            watch.emplace(s->allowed);
             apply_share(*s, careful);
             s->took = watch->spent();
             watch.reset();

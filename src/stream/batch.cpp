@@ -34,6 +34,7 @@ bool goes_on_by_itself(fault_kind kind)
 bool worker::serve_feeds()
 {
     feeds full, due, lazy;
+    feed_state* slow = nullptr; // the one that waits longest
     for (feed_state* f : all_feeds()) {
         gather(*f);
         if (!f->strangers.empty()) {
@@ -43,7 +44,11 @@ bool worker::serve_feeds()
         const auto rested = steady::now() - f->last_commit;
         if (steady::now() < f->held_until)
             continue;
-        if (f->full() || f->is_remainder())
+        if (f->is_slow()) {
+            if ((f->full() || rested >= f->flush) && !f->gathered.empty() &&
+                (!slow || f->last_commit < slow->last_commit))
+                slow = f;
+        } else if (f->full() || f->is_remainder())
             full.push_back(f);
         else if (!f->gathered.empty() && rested >= f->flush)
             due.push_back(f);
@@ -66,9 +71,11 @@ bool worker::serve_feeds()
         store(due);
         last_shared_commit_ = steady::now();
     }
+    if (slow && exists(slow))
+        store({slow});
     still_there(lazy);
     store_lazily(lazy);
-    return shared || !full.empty();
+    return shared || slow || !full.empty();
 }
 
 void worker::gather(feed_state& f)
@@ -170,6 +177,8 @@ void worker::store(const feeds& due)
             }
         }
     }
+    for (feed_state* f : due)
+        f->was_full = f->full();
     run_shares(shares);
     for (share& s : shares)
         settle_share(s);
@@ -203,7 +212,7 @@ void worker::run_shares(std::vector<share>& shares)
     const auto began = steady::now();
     std::vector<share*> in, suspects;
     for (share& s : shares) {
-        s.others_wait = others_wait(*s.view);
+        s.allowed = time_for(*s.view);
         if (!s.moves.empty() || s.stop)
             in.push_back(&s);
         else
@@ -263,7 +272,7 @@ void worker::replay(share& s)
     count_room(*s.feed, *s.view);
     // From the start: the failed attempt may have left limits and refusals behind.
     s = make_share(*s.feed, *s.view);
-    s.others_wait = others_wait(*s.view);
+    s.allowed = time_for(*s.view);
     std::vector<share*> alone = {&s};
     verdict v = transact(alone, true);
     if (v.committed) {
@@ -277,40 +286,40 @@ void worker::replay(share& s)
         s.why.what = remedy::schema;
 }
 
-bool worker::others_wait(const served_view& v)
+// How long a view's part may take: without limit where nobody waits for it.
+milliseconds worker::time_for(const served_view& v)
 {
     for (const auto& s : sources_)
         for (const auto& other : s->views)
             if (other.get() != &v && other->at != phase::over)
-                return true;
-    return false;
+                return v.pace.allowed(milliseconds(pg::settings::view_timeout_ms));
+    return {};
 }
 
-// A view that was cut off goes on with a quarter of the records that it got through in its time, and
-// with more again while they take little of it.
-void worker::pace(share& s)
+// One that is a view like others again, or reads many more records at a time than its chunks are made
+// for, gets another feed.
+void worker::keep_pace(share& s)
 {
     served_view& v = *s.view;
-    if (s.end == fate::failed && s.why.what == remedy::slow) {
-        const std::uint32_t came = s.rows.at_message == UINT32_MAX ? 0 : s.rows.at_message;
-        v.most_rows = std::max<std::int64_t>(came / 4, 1);
+    const std::int64_t most = v.is.options.batch_rows;
+    if (s.end == fate::failed && s.why.what == remedy::slow)
+        v.pace.cut_off(s.rows.at_message == UINT32_MAX ? s.cut : s.rows.at_message);
+    if (!v.pace.slow() || s.end != fate::committed || !s.works)
         return;
-    }
-    if (v.most_rows == 0 || s.end != fate::committed || !s.works ||
-        s.took > milliseconds(pg::settings::view_timeout_ms) / 8)
+    v.pace.stored(s.cut, std::chrono::ceil<milliseconds>(s.took),
+                  milliseconds(pg::settings::view_timeout_ms), most);
+    if (!v.feed)
         return;
-    v.most_rows *= 2;
-    if (v.most_rows >= v.is.options.batch_rows)
-        v.most_rows = 0;
-    if (v.feed && v.alone)
-        v.feed->batch_rows = v.rows_at_once();
+    v.feed->batch_rows = v.pace.rows(most);
+    if (!v.pace.slow() || v.feed->batch_rows >= 8 * v.feed->opened_rows)
+        v.feed->broken = v.from->reopen = true;
 }
 
 // What the end of its share means for a view.
 void worker::settle_share(share& s)
 {
     served_view& v = *s.view;
-    pace(s);
+    keep_pace(s);
     switch (s.end) {
     case fate::committed:
         for (const moved& m : s.moves) {
@@ -376,7 +385,6 @@ void worker::finish(feed_state& f, std::vector<share>& shares)
         }
     }
     f.last_commit = steady::now();
-    f.was_full = f.full();
     bool keep = !stored && !waiting.empty() &&
                 std::none_of(shares.begin(), shares.end(),
                              [&](const share& s) { return s.feed == &f && s.end == fate::stale; });
@@ -394,7 +402,7 @@ void worker::finish(feed_state& f, std::vector<share>& shares)
     f.gathered.clear();
     f.rows = f.messages = f.bytes = 0;
     source& s = *f.from;
-    bool near = f.catching_up && !f.views.empty() && !f.views.front()->alone;
+    bool near = f.catching_up && !f.views.empty() && !f.views.front()->by_itself();
     for (served_view* v : waiting)
         leave_feed(*v); // may close f
     if (!near)
@@ -403,7 +411,8 @@ void worker::finish(feed_state& f, std::vector<share>& shares)
     feed_state* live = s.feeds.empty() ? nullptr : s.feeds.front().get();
     if (live && !live->catching_up && !live->views.empty())
         for (auto& v : s.views)
-            if (v->feed && v->feed->catching_up && !v->alone && is_near(*live->views.front(), *v))
+            if (v->feed && v->feed->catching_up && !v->by_itself() &&
+                is_near(*live->views.front(), *v))
                 s.reopen = true;
     if (!live || live->catching_up)
         s.reopen = true;

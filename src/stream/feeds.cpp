@@ -4,7 +4,7 @@
 //   live        the leading view and all within near_records of it: one feed
 //   catch-up    all others, from the lowest of their positions: one feed, joined to the live one
 //               when near
-//   alone       views that must not be judged by columns of others: a feed each
+//   alone       views that must not be judged by columns of others, or hold them up: a feed each
 //
 // A feed whose views, partitions and columns stay the same stays open when others change.
 #include "stream/worker.h"
@@ -121,7 +121,7 @@ void worker::open_feeds(source& s)
     std::vector<group> groups;
     std::vector<served_view*> together;
     for (served_view* v : ready) {
-        if (v->alone)
+        if (v->by_itself())
             groups.push_back({{v}, true});
         else
             together.push_back(v);
@@ -177,7 +177,7 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
     const bool keeps = keeps_records(views);
     for (served_view* v : views) {
         const view_options& o = v->is.options;
-        f->batch_rows = std::min(f->batch_rows, v->rows_at_once());
+        f->batch_rows = std::min(f->batch_rows, v->pace.rows(o.batch_rows));
         f->batch_bytes = std::min(f->batch_bytes, o.batch_bytes);
         f->flush = std::min(f->flush, std::chrono::microseconds(o.flush_interval_us));
         attributes.insert(v->plan.attributes.begin(), v->plan.attributes.end());
@@ -199,6 +199,7 @@ void worker::open_feed(source& s, std::vector<served_view*> views, bool catching
         return;
     }
 
+    f->opened_rows = f->batch_rows;
     if (choose_layouts(*f, views))
         f->batch_bytes = std::min(f->batch_bytes, cached_bytes);
     ingest::feed_spec spec;

@@ -3,24 +3,29 @@
 extern "C" {
 #include "miscadmin.h"
 #include "utils/timeout.h"
+#include "utils/timestamp.h"
 }
 
+#include <algorithm>
+
 #include "pg/guard.h"
-#include "pg/guc.h"
 
 namespace ke::stream {
 
-patience::patience(bool others_wait)
-    : limit_ms_(others_wait ? pg::settings::view_timeout_ms : 0),
-      began_(std::chrono::steady_clock::now())
+patience::patience(std::chrono::milliseconds limit)
+    : limit_(limit), began_(std::chrono::steady_clock::now())
 {
-    if (limit_ms_ > 0)
-        pg::call([this] { enable_timeout_after(STATEMENT_TIMEOUT, limit_ms_); });
+    const int ms = static_cast<int>(std::min<std::int64_t>(limit.count(), INT_MAX));
+    if (ms > 0)
+        pg::call([ms] {
+            enable_timeout_every(STATEMENT_TIMEOUT,
+                                 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms), ms);
+        });
 }
 
 patience::~patience()
 {
-    if (limit_ms_ == 0)
+    if (limit_.count() == 0)
         return;
     disable_timeout(STATEMENT_TIMEOUT, true);
     if (get_timeout_indicator(STATEMENT_TIMEOUT, true))
@@ -29,16 +34,14 @@ patience::~patience()
 
 void patience::judge(trouble& t) const
 {
-    if (limit_ms_ == 0 || t.sqlstate != ERRCODE_QUERY_CANCELED ||
-        spent() < std::chrono::milliseconds(limit_ms_))
+    if (limit_.count() == 0 || t.sqlstate != ERRCODE_QUERY_CANCELED || spent() < limit_)
         return;
     t.what = remedy::slow;
-    t.message = "its part of a batch took longer than " + std::to_string(limit_ms_) +
+    t.message = "its part of a batch took longer than " + std::to_string(limit_.count()) +
                 " ms while other views waited";
     t.detail.clear();
-    t.hint =
-        "It goes on by itself, with fewer records at a time. The setting kafka.view_timeout says how "
-        "long a part may take.";
+    t.hint = "It goes on by itself, with fewer records at a time and more time. The setting "
+             "kafka.view_timeout says how long a part may take.";
 }
 
 } // namespace ke::stream

@@ -1,7 +1,8 @@
 // A view's code may take long, or wait (a sleep, a lock with a time-out of its own); the other views of
 // the worker wait with it. While there are others its part of a batch is cut off after
-// kafka.view_timeout; it is then read alone, with fewer records at a time and rests between.
-// Server's thread, inside a batch's transaction; the server's own timer cancels (57014).
+// kafka.view_timeout; how it goes on is in pace.h, and between it rests, so that the others have most of
+// the worker's time. Server's thread, inside a batch's transaction; the server's own timer cancels (57014),
+// again and again, since code may catch it.
 #pragma once
 
 #include "stream/trouble.h"
@@ -10,10 +11,10 @@
 
 namespace ke::stream {
 
-// Around a view's code; C++ frames only. None: no limit.
+// Around a view's code; C++ frames only. 0: no limit.
 class patience {
   public:
-    explicit patience(bool others_wait);
+    explicit patience(std::chrono::milliseconds limit);
     ~patience();
     patience(const patience&) = delete;
     patience& operator=(const patience&) = delete;
@@ -26,7 +27,7 @@ class patience {
     void judge(trouble&) const;
 
   private:
-    const int limit_ms_; // 0: none
+    const std::chrono::milliseconds limit_;
     const std::chrono::steady_clock::time_point began_;
 };
 

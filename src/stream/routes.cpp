@@ -1,5 +1,7 @@
 #include "stream/routes.h"
 
+#include "stream/patience.h"
+
 extern "C" {
 #include "access/nbtree.h"
 #include "executor/executor.h"
@@ -356,10 +358,13 @@ route* find_route(PlannedStmt* statement, Oid topic_table)
 bool choose(const std::vector<share*>& shares)
 {
     for (const group& g : find_groups(shares)) {
+        const patience watch(g[0]->allowed);
         try {
             choose_for(g);
         } catch (const pg::pg_error& e) {
-            if (describe_applied(e.data()).what != remedy::record)
+            trouble t = describe_applied(e.data());
+            watch.judge(t);
+            if (t.what != remedy::record && t.what != remedy::slow)
                 throw;
             g[0]->feed->no_routes = true;
             return false;

@@ -24,6 +24,7 @@ extern "C" {
 
 #include "ingest/hub.h"
 #include "pg/guard.h"
+#include "stream/pace.h"
 #include "stream/registry.h"
 #include "stream/routes.h"
 #include "stream/shape.h"
@@ -104,16 +105,12 @@ struct served_view {
     phase at = phase::preparing;
     std::map<partition_key, position> positions;
     kept_plan plan;
-    bool alone = false;         // see share::foreign
-    bool suspect = false;       // an end below the position was seen once
-    std::int64_t most_rows = 0; // of a batch, since it held up others; 0: what its options say
-    bool keeps = false; // the server refused a record of it: from then on read with records kept
+    bool alone = false;   // see share::foreign
+    bool suspect = false; // an end below the position was seen once
+    bool keeps = false;   // the server refused a record of it: from then on read with records kept
 
-    std::int64_t rows_at_once() const
-    {
-        return most_rows == 0 ? is.options.batch_rows
-                              : std::min<std::int64_t>(most_rows, is.options.batch_rows);
-    }
+    stream::pace pace; // since it held up others
+    bool by_itself() const { return alone || pace.slow(); }
 
     // What the limits on bad records go by.
     struct {
@@ -178,6 +175,7 @@ struct feed_state {
     steady::time_point opened{};
     steady::time_point last_commit{};
     bool was_full = false;           // the last batch
+    std::int64_t opened_rows = 0;    // batch_rows when it was opened
     steady::time_point held_until{}; // all its views rest: the batch waits here
 
     std::int64_t& begun_at(topic_number t, partition_id p)
@@ -194,6 +192,7 @@ struct feed_state {
     {
         return messages >= batch_rows || rows >= batch_rows || bytes >= batch_bytes;
     }
+    bool is_slow() const { return views.size() == 1 && views.front()->pace.slow(); }
     // The last of a backlog: waiting for more would only hold it back.
     bool is_remainder() const { return was_full && !gathered.empty() && reader->at_end(); }
     bool has_records() const { return messages > 0; }

@@ -24,7 +24,7 @@ struct share {
     std::vector<moved> moves; // of this view's rows in kafka.progress, ascending
     bool works = false;       // records for it are among the messages
     bool uncovered = false;   // its positions lie before what its feed has read
-    bool others_wait = false; // views of the worker that are not in its hands
+    milliseconds allowed{};   // for its part, as other views wait; 0: all the time it takes
     std::chrono::steady_clock::duration took{}; // its part of the transaction
     // A record was refused for a column that it does not use, or makes rows only by such columns.
     bool foreign = false;

@@ -219,7 +219,7 @@ void worker::prepare(served_view& v)
     leave_feed(v);
     bool locked = false;
     topic::batch nothing;
-    const patience watch(others_wait(v));
+    std::optional<patience> watch(time_for(v));
     try {
         begin_work();
         std::vector<bool> each;
@@ -235,16 +235,21 @@ void worker::prepare(served_view& v)
             nothing.last_message = 0;
             run_plan(v, nothing);
         }
+        watch.reset();
         abort_work();
     } catch (const pg::pg_error& e) {
         trouble t = describe(e.data());
-        watch.judge(t);
+        watch->judge(t);
+        watch.reset();
         abort_work();
+        if (t.what == remedy::slow)
+            v.pace.cut_off(4 * v.pace.rows(v.is.options.batch_rows)); // no record of it
         want_attributes(v, nothing);
         take_trouble(v, t);
         return;
     } catch (const pg::fault_error& e) {
         trouble t = describe(e.get());
+        watch.reset();
         abort_work();
         take_trouble(v, t);
         return;

@@ -50,6 +50,18 @@ void worker::rest(served_view& v, milliseconds base, milliseconds most)
     v.at = phase::resting;
 }
 
+// Cut off again and again, all such views together have a tenth of the worker's time.
+void worker::rest_from_work(served_view& v)
+{
+    int many = 0;
+    for (const auto& s : sources_)
+        many += static_cast<int>(std::count_if(s->views.begin(), s->views.end(),
+                                               [](const auto& x) { return x->pace.slow(); }));
+    const milliseconds once = time_for(v);
+    const milliseconds wait = v.rest.times == 0 ? once : once * 10 * many;
+    rest(v, wait, wait);
+}
+
 void worker::take_trouble(served_view& v, const trouble& t)
 {
     switch (t.what) {
@@ -65,10 +77,9 @@ void worker::take_trouble(served_view& v, const trouble& t)
     case remedy::slow:
         log_once(v, t);
         leave_feed(v);
-        v.alone = true;
         v.reason = in_words(t);
         v.error = in_full(t);
-        rest(v, milliseconds(500), milliseconds(60000));
+        rest_from_work(v);
         break;
     case remedy::rights:
         log_once(v, t);

@@ -194,7 +194,7 @@ std::optional<std::vector<goal>> ask_ends(topic::line line, const topic::topic_t
 // time.
 std::optional<std::vector<goal>> ask_goals(Oid view, const registration& r, TimestampTz until)
 {
-    const topic::topic_table table = topic::load_topic_table(r.topic_table, r.owner);
+    topic::topic_table table = topic::load_topic_table(r.topic_table, r.owner);
     const topic::line line = topic::open_line(CurrentMemoryContext, table);
     const auto over = [until] { return until != 0 && steady_now() >= until; };
     for (;;) {
@@ -205,6 +205,7 @@ std::optional<std::vector<goal>> ask_goals(Oid view, const registration& r, Time
         if (over())
             return std::nullopt;
         pg::call([&] { check_view(view); });
+        table = topic::load_topic_table(r.topic_table, r.owner);
     }
 }
 

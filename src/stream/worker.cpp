@@ -58,6 +58,8 @@ void pin_settings()
     };
     for (auto& [name, value] : pinned)
         SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+    if (pg::server_major >= 17)
+        SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void connect(Oid database)

@@ -66,9 +66,9 @@ class worker {
     void store_lazily(const feeds&);
     void count_room(const feed_state&, served_view&);
     void run_shares(std::vector<share>&);
-    bool others_wait(const served_view&);
+    milliseconds time_for(const served_view&);
     void replay(share&);
-    void pace(share&);
+    void keep_pace(share&);
     void settle_share(share&);
     void finish(feed_state&, std::vector<share>&);
 
@@ -80,6 +80,7 @@ class worker {
     live_state state_of(const served_view&, std::string& reason, std::string& error);
     void take_trouble(served_view&, const trouble&);
     void rest(served_view&, milliseconds base, milliseconds most);
+    void rest_from_work(served_view&);
     void halt(served_view&, const stop_report&, const gap* with_gap = nullptr);
 
     // mirror.cpp

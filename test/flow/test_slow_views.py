@@ -56,6 +56,47 @@ def test_a_slow_view_goes_on_with_fewer_records(hasty, kafka, topic, produce):
     assert db.value("SELECT count(DISTINCT xmin::text) FROM slow") > 10  # some 3 s of work in parts of 0.3
 
 
+def test_a_long_beginning_is_waited_for(hasty, kafka, topic, produce):
+    """What a batch costs before its first record is no reason never to store one."""
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    db.execute("CREATE TABLE side AS SELECT i::bigint AS id FROM generate_series(0, 40) i")
+    produce(topic, numbered(0, 2000))
+    db.view("slow", "SELECT id FROM clicks JOIN (SELECT linger(id, 0.01) AS id FROM side OFFSET 0) s USING (id)",
+            paused=True)
+    db.view("quick", "SELECT id FROM clicks")
+    db.execute("SELECT kafka.resume('slow')")
+    db.wait_count("quick", 2000, timeout=20)
+    db.wait_count("slow", 41)
+
+
+def test_without_a_limit_it_is_a_view_like_others(hasty, kafka, topic, produce):
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    db.view("slow", "SELECT linger(id, 0.02) AS id FROM clicks", paused=True)
+    db.view("quick", "SELECT id FROM clicks")
+    produce(topic, numbered(0, 100))
+    db.execute("SELECT kafka.resume('slow')")
+    wait_until(lambda: _reason(db, "slow")[0] == "retrying", 20, "it was cut off")
+    db.cluster.configure(**{"kafka.view_timeout": "0"})
+    db.cluster.reload()
+    db.wait_count("slow", 100)
+    produce(topic, numbered(100, 200))
+    db.wait_count("slow", 200)
+    assert db.value("SELECT count(DISTINCT xmin::text) FROM slow WHERE id >= 100") < 10
+
+
+def test_several_that_wait(hasty, kafka, topic, produce):
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    for i in range(5):
+        db.view(f"waits{i}", "SELECT linger(id, 3600) AS id FROM clicks")
+    db.view("quick", "SELECT id FROM clicks")
+    for first in range(0, 500, 100):
+        produce(topic, numbered(first, first + 100))
+        db.wait_count("quick", first + 100, timeout=20)
+
+
 def test_a_view_without_company_takes_its_time(hasty, kafka, topic, produce):
     db = hasty
     db.topic_table("clicks", "id bigint", kafka, topic=topic)
