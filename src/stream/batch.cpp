@@ -31,10 +31,15 @@ bool goes_on_by_itself(fault_kind kind)
 
 } // namespace
 
-bool worker::serve_feeds()
-{
+// What of the feeds is to be stored in this round.
+struct worker::turn {
     feeds full, due, lazy;
     feed_state* slow = nullptr; // the one that waits longest
+};
+
+worker::turn worker::gather_all()
+{
+    turn t;
     for (feed_state* f : all_feeds()) {
         gather(*f);
         if (!f->strangers.empty()) {
@@ -44,38 +49,47 @@ bool worker::serve_feeds()
         const auto rested = steady::now() - f->last_commit;
         if (steady::now() < f->held_until)
             continue;
-        if (f->is_slow()) {
-            if ((f->full() || rested >= f->flush) && !f->gathered.empty() &&
-                (!slow || f->last_commit < slow->last_commit))
-                slow = f;
-        } else if (f->full() || f->is_remainder())
-            full.push_back(f);
-        else if (!f->gathered.empty() && rested >= f->flush)
-            due.push_back(f);
-        else if (f->gathered.empty() && rested >= lazy_interval)
-            lazy.push_back(f);
+        const bool at_once = f->full() || f->is_remainder();
+        if (f->gathered.empty()) {
+            if (rested >= lazy_interval)
+                t.lazy.push_back(f);
+        } else if (f->is_slow()) {
+            if ((at_once || rested >= f->flush) &&
+                (!t.slow || f->last_commit < t.slow->last_commit))
+                t.slow = f;
+        } else if (at_once) {
+            t.full.push_back(f);
+        } else if (rested >= f->flush) {
+            t.due.push_back(f);
+        }
     }
+    return t;
+}
+
+bool worker::serve_feeds()
+{
+    turn t = gather_all();
     // Storing one feed's batch may close others.
     auto still_there = [&](feeds& list) {
         std::erase_if(list, [&](feed_state* f) { return !exists(f); });
     };
-    for (feed_state* f : full)
+    for (feed_state* f : t.full)
         if (exists(f))
             store({f});
-    still_there(due);
+    still_there(t.due);
     auto interval = std::chrono::microseconds::max();
-    for (feed_state* f : due)
+    for (feed_state* f : t.due)
         interval = std::min(interval, f->flush);
-    bool shared = !due.empty() && steady::now() - last_shared_commit_ >= interval;
+    bool shared = !t.due.empty() && steady::now() - last_shared_commit_ >= interval;
     if (shared) {
-        store(due);
+        store(t.due);
         last_shared_commit_ = steady::now();
     }
-    if (slow && exists(slow))
-        store({slow});
-    still_there(lazy);
-    store_lazily(lazy);
-    return shared || slow || !full.empty();
+    if (t.slow && exists(t.slow)) // last, one a round
+        store({t.slow});
+    still_there(t.lazy);
+    store_lazily(t.lazy);
+    return shared || t.slow || !t.full.empty();
 }
 
 void worker::gather(feed_state& f)

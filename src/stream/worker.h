@@ -56,6 +56,8 @@ class worker {
     void leave_feed(served_view&);
 
     // batch.cpp: gather, store, finish
+    struct turn;
+    turn gather_all();
     bool serve_feeds();
     void gather(feed_state&);
     void pass(feed_state&, const ingest::chunk&);
