@@ -241,7 +241,10 @@ void worker::run_shares(std::vector<share>& shares)
         }
         if (v.again)
             continue;
-        share* guilty = v.guilty && v.why.what != remedy::give_way ? v.guilty : nullptr;
+        // A cancel is nobody's; one that comes again and again with the same view is raised by its code.
+        const bool own = v.guilty && (v.why.what != remedy::give_way ||
+                                      v.guilty->view->rest.times >= cancels_in_a_row);
+        share* guilty = own ? v.guilty : nullptr;
         if (!guilty) {
             for (share* s : in) {
                 s->end = fate::failed;
@@ -256,6 +259,10 @@ void worker::run_shares(std::vector<share>& shares)
         guilty->end = failure(v.why);
         if (guilty->end == fate::failed && v.why.what == remedy::record)
             suspects.push_back(guilty);
+        if (v.why.what == remedy::slow) // many such cost little more than one
+            for (share* s : in)
+                s->allowed =
+                    std::max(s->allowed / 2, milliseconds(pg::settings::view_timeout_ms) / 16);
     }
     for (share* s : suspects)
         replay(*s);
@@ -310,22 +317,39 @@ milliseconds worker::time_for(const served_view& v)
     return {};
 }
 
+int worker::slow_views()
+{
+    int many = 0;
+    for (const auto& s : sources_)
+        many += static_cast<int>(std::count_if(s->views.begin(), s->views.end(),
+                                               [](const auto& x) { return x->pace.slow(); }));
+    return many;
+}
+
 // One that is a view like others again, or reads many more records at a time than its chunks are made
 // for, gets another feed.
 void worker::keep_pace(share& s)
 {
     served_view& v = *s.view;
     const std::int64_t most = v.is.options.batch_rows;
+    const milliseconds limit(pg::settings::view_timeout_ms);
     if (s.end == fate::failed && s.why.what == remedy::slow)
         v.pace.cut_off(s.rows.at_message == UINT32_MAX ? s.cut : s.rows.at_message);
-    if (!v.pace.slow() || s.end != fate::committed || !s.works)
+    if (s.end != fate::committed || !s.works)
         return;
-    v.pace.stored(s.cut, std::chrono::ceil<milliseconds>(s.took),
-                  milliseconds(pg::settings::view_timeout_ms), most);
+    const bool late = s.allowed.count() > 0 && s.took > s.allowed; // its code would not be cut off
+    if (late)
+        v.pace.cut_off(s.cut);
+    if (!v.pace.slow())
+        return;
+    if (!late)
+        v.pace.stored(s.cut, std::chrono::ceil<milliseconds>(s.took), limit, most);
     if (!v.feed)
         return;
+    // Half of the worker's time, for all such views together, is for the others.
+    v.feed->held_until = steady::now() + s.took * slow_views();
     v.feed->batch_rows = v.pace.rows(most);
-    if (!v.pace.slow() || v.feed->batch_rows >= 8 * v.feed->opened_rows)
+    if (!v.pace.slow() || v.feed->views.size() > 1 || v.feed->batch_rows >= 8 * v.feed->opened_rows)
         v.feed->broken = v.from->reopen = true;
 }
 

@@ -19,9 +19,10 @@ class pace {
     std::int64_t rows(std::int64_t most) const { return slow() ? std::min(rows_, most) : most; }
     duration allowed(duration limit) const { return limit * (1 << doublings_); }
 
-    // Cut off after so many of its records.
+    // Cut off, or too late, after so many of its records.
     void cut_off(std::int64_t came)
     {
+        cut_at_ = std::chrono::steady_clock::now();
         if (slow())
             doublings_ = std::min(doublings_ + 1, most_doublings);
         rows_ = std::max<std::int64_t>(came / 4, 1);
@@ -52,6 +53,12 @@ class pace {
             *this = {};
     }
 
+    // With nothing left to read batches are small: after so long it is a view like others.
+    bool is_over(duration limit) const
+    {
+        return slow() && std::chrono::steady_clock::now() - cut_at_ > 12 * limit;
+    }
+
   private:
     static constexpr int most_doublings = 3;
 
@@ -59,6 +66,7 @@ class pace {
     int doublings_ = 0;     // of its time
     std::int64_t seen_ = 0; // since the last step
     duration spent_{};
+    std::chrono::steady_clock::time_point cut_at_{};
 };
 
 } // namespace ke::stream

@@ -34,7 +34,8 @@ patience::~patience()
 
 void patience::judge(trouble& t) const
 {
-    if (limit_.count() == 0 || t.sqlstate != ERRCODE_QUERY_CANCELED || spent() < limit_)
+    const bool own = t.sqlstate == ERRCODE_QUERY_CANCELED || t.what == remedy::record;
+    if (limit_.count() == 0 || !own || spent() < limit_)
         return;
     t.what = remedy::slow;
     t.message = "its part of a batch took longer than " + std::to_string(limit_.count()) +

@@ -23,7 +23,8 @@ class patience {
     {
         return std::chrono::steady_clock::now() - began_;
     }
-    // Makes a cancelled statement the view's own trouble where its time was over.
+    // Makes a cancelled statement, or what its code made of that, the view's own trouble where its time was
+    // over.
     void judge(trouble&) const;
 
   private:

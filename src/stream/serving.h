@@ -98,6 +98,8 @@ enum class phase {
     over,
 };
 
+inline constexpr int cancels_in_a_row = 5; // batches cancelled: no longer somebody's lock
+
 struct served_view {
     registered_view is;
     source* from = nullptr;

@@ -203,6 +203,11 @@ void worker::tend_views(source& s)
             v->at = phase::preparing;
         if (v->at == phase::preparing)
             prepare(*v);
+        if (v->at == phase::reading && v->feed->reader->at_end() && v->feed->gathered.empty() &&
+            v->pace.is_over(milliseconds(pg::settings::view_timeout_ms))) {
+            v->pace = {};
+            s.reopen = true;
+        }
         if (v->at == phase::joining && !s.marking)
             s.reopen = true;
     }

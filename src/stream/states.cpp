@@ -50,15 +50,13 @@ void worker::rest(served_view& v, milliseconds base, milliseconds most)
     v.at = phase::resting;
 }
 
-// Cut off again and again, all such views together have a tenth of the worker's time.
+// Cut off again and again, all such views together have a sixth of the worker's time, and each is tried
+// again within five minutes.
 void worker::rest_from_work(served_view& v)
 {
-    int many = 0;
-    for (const auto& s : sources_)
-        many += static_cast<int>(std::count_if(s->views.begin(), s->views.end(),
-                                               [](const auto& x) { return x->pace.slow(); }));
     const milliseconds once = time_for(v);
-    const milliseconds wait = v.rest.times == 0 ? once : once * 10 * many;
+    const milliseconds wait =
+        v.rest.times == 0 ? once : std::min(once * 5 * slow_views(), milliseconds(300000));
     rest(v, wait, wait);
 }
 
@@ -66,6 +64,10 @@ void worker::take_trouble(served_view& v, const trouble& t)
 {
     switch (t.what) {
     case remedy::give_way: // whoever wanted the lock has it now; nothing to complain of
+        if (v.rest.times >= cancels_in_a_row) {
+            v.reason = in_words(t);
+            v.error = in_full(t);
+        }
         rest(v, milliseconds(20), milliseconds(1000));
         break;
     case remedy::retry:

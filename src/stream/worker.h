@@ -69,6 +69,7 @@ class worker {
     void count_room(const feed_state&, served_view&);
     void run_shares(std::vector<share>&);
     milliseconds time_for(const served_view&);
+    int slow_views();
     void replay(share&);
     void keep_pace(share&);
     void settle_share(share&);

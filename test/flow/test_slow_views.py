@@ -97,6 +97,37 @@ def test_several_that_wait(hasty, kafka, topic, produce):
         db.wait_count("quick", first + 100, timeout=20)
 
 
+def test_code_that_catches_the_cut(hasty, kafka, topic, produce):
+    """It ends well, and late: that counts too, and is no record's fault."""
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    for name, then in ("catches", "RETURN i"), ("complains", "RAISE 'took too long'"):
+        db.execute(f"CREATE FUNCTION {name}(i bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN"
+                   f" PERFORM pg_catalog.pg_sleep(3600); EXCEPTION WHEN query_canceled THEN {then}; END $$")
+        db.view(name, f"SELECT public.{name}(id) AS id FROM clicks", paused=True)
+    db.view("quick", "SELECT id FROM clicks")
+    produce(topic, numbered(0, 8))
+    db.execute("SELECT kafka.resume('catches'), kafka.resume('complains')")
+    db.wait_count("catches", 8)
+    for first in range(8, 48, 8):
+        produce(topic, numbered(first, first + 8))
+        db.wait_count("quick", first + 8, timeout=20)
+    assert db.value("SELECT count(*) FROM complains") == 0
+    assert db.value("SELECT count(*) FROM kafka.dead_letters") == 0
+
+
+def test_errors_that_look_like_cancels_are_shown(hasty, kafka, topic, produce):
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    db.execute("CREATE FUNCTION cancels(i bigint) RETURNS bigint LANGUAGE plpgsql AS"
+               " $$ BEGIN RAISE 'not now' USING ERRCODE = '57014'; END $$")
+    db.view("cancels", "SELECT public.cancels(id) AS id FROM clicks")
+    db.view("quick", "SELECT id FROM clicks")
+    produce(topic, numbered(0, 10))
+    db.wait_count("quick", 10)
+    wait_until(lambda: _reason(db, "cancels") == ("retrying", "not now"), 20, "it says why")
+
+
 def test_a_view_without_company_takes_its_time(hasty, kafka, topic, produce):
     db = hasty
     db.topic_table("clicks", "id bigint", kafka, topic=topic)
