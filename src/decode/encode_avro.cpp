@@ -138,8 +138,16 @@ bool is_of(const avro_type& type, const value& v)
     }
 }
 
-// The first branch of the value's own type that takes it, else the first that takes it at all. What only
-// columns' paths lead through is null where all of these columns are.
+// Numbers are read from a float too; what else takes them means something else by them.
+bool is_close(const avro_type& type, const value& v)
+{
+    const bool number = v.what == kind::integer || v.what == kind::real4 || v.what == kind::real8 ||
+                        v.what == kind::number;
+    return number && (type.kind == avro_kind::float_ || type.kind == avro_kind::double_);
+}
+
+// The first branch of the value's own type that takes it, else of one close to it, else the first that takes it
+// at all. What only columns' paths lead through is null where all of these columns are.
 bool avro_writer::branch(const avro_type& type, const value& given, int depth)
 {
     static const value none;
@@ -149,10 +157,13 @@ bool avro_writer::branch(const avro_type& type, const value& given, int depth)
     const value& v = nothing ? none : given;
     const std::size_t start = out.size();
     const std::uint64_t writes_before = writes_;
-    for (const bool own : {true, false})
+    const auto distance = [&v](const avro_type& b) {
+        return is_of(b, v) ? 0 : is_close(b, v) ? 1 : 2;
+    };
+    for (const int far : {0, 1, 2})
         for (std::size_t i = 0; i < type.branches.size(); i++) {
             const avro_type& b = *type.branches[i];
-            if ((v.what == kind::null) != (b.kind == avro_kind::null) || is_of(b, v) != own)
+            if ((v.what == kind::null) != (b.kind == avro_kind::null) || distance(b) != far)
                 continue;
             number(static_cast<std::int64_t>(i));
             trying_++;
@@ -317,7 +328,10 @@ bool avro_writer::integer(const avro_type& type, const value& v)
 bool avro_writer::real(const avro_type& type, const value& v)
 {
     double f;
-    if (!real_of(v, type.kind == avro_kind::float_, f))
+    value given = v;
+    if (in_json_ && v.what == kind::real8 && type.kind == avro_kind::float_)
+        given.what = kind::number; // a float's shortest digits are not a double's
+    if (!real_of(given, type.kind == avro_kind::float_, f))
         return false;
     const std::uint64_t bits = type.kind == avro_kind::float_
                                    ? std::bit_cast<std::uint32_t>(static_cast<float>(f))

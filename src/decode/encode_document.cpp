@@ -148,7 +148,9 @@ bool parse_part(std::string_view text, arena& memory, value& v, int depth)
         v.i = text == "true";
     } else if (text != "null") {
         v.s = memory.copy(text);
-        v.what = parse_short(text, v.i) ? kind::integer : kind::number;
+        const char* const end = text.data() + text.size();
+        const auto [at, error] = std::from_chars(text.data(), end, v.i);
+        v.what = at == end && error == std::errc{} ? kind::integer : kind::number;
         if (v.what == kind::number && float_of(v, v.f)) {
             v.what = kind::real8;
             if (real_text(v) != text) // digits would be lost

@@ -30,7 +30,9 @@ MEANT = {  # what JSON has for a logical type, and what it has no place for ther
     "duration": ({"type": "fixed", "name": "I", "size": 12, "logicalType": "duration"}, ["1 mons 2 days 3000 microseconds"],
                  ["1 mons 2 days 3001 microseconds", "-1 mons 0 days 0 microseconds", "1 year", "", "5 mons "]),
     "bytes": ("bytes", ["", "AP8=", "QUJD"], ["A", "AP8", "é", 1]),
-    "plain": ({"type": "fixed", "name": "P", "size": 2}, ["AP8="], ["AP//", "x"])}
+    "plain": ({"type": "fixed", "name": "P", "size": 2}, ["AP8="], ["AP//", "x"]),
+    "float": ("float", [0.1, 1.5, 16777216], [0.123456789, "x"]),
+    "long": ("long", [-9223372036854775808, 9223372036854775807], [9223372036854775808, 1.5])}
 
 
 @pytest.mark.parametrize("name", MEANT)
@@ -53,6 +55,14 @@ def test_avro_logical_types_within_json(edb, name):
             e = edb.error(f"SELECT kafka.encode(jsonb_populate_record(NULL::t, jsonb_build_object('{column}', %s::jsonb)))",
                           [given])
             assert e.sqlstate == "22P02" and "does not fit" in e.diag.message_detail, (column, v)
+
+
+def test_avro_numbers_within_json_are_no_times(edb):
+    table(edb, "t", {"j": "jsonb"}, format="avro", avro_schema=json.dumps(
+        {"type": "record", "name": "R", "fields": [{"name": "j", "type": [
+            "null", {"type": "long", "logicalType": "timestamp-millis"}, "double"]}]}))
+    for given in "5", "-1.5", '"1970-01-01 00:00:00.005000+00"':
+        assert edb.value("SELECT (SELECT j::text FROM kafka.decode(NULL::t, kafka.encode(ROW(%s::jsonb)::t)))", [given]) == given
 
 
 def test_avro_json_by_its_library(edb):
