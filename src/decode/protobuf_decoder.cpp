@@ -101,6 +101,7 @@ class protobuf_decoder final : public payload_decoder {
     typed_values values_;
     proto_reader reader_;
     std::map<std::pair<const proto_message*, const json_node*>, message_plan> plans_;
+    decltype(plans_)::value_type* newest_plan_ = nullptr; // of plans_; asked for last
 
     schema_frame frame_;
     written_schemas<proto_schema> schemas_;
@@ -398,8 +399,12 @@ const protobuf_decoder::message_plan& protobuf_decoder::plan_of(const proto_mess
 {
     constexpr std::size_t most_low = 256;
     const std::pair<const proto_message*, const json_node*> key(&type, &node);
-    if (const auto found = plans_.find(key); found != plans_.end())
+    if (newest_plan_ && newest_plan_->first == key)
+        return newest_plan_->second;
+    if (const auto found = plans_.find(key); found != plans_.end()) {
+        newest_plan_ = &*found;
         return found->second;
+    }
     message_plan plan; // kept when it is whole
     json_node::place last = json_node::at_start;
     for (const proto_field& f : type.fields) {

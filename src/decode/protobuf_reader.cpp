@@ -69,7 +69,7 @@ bool proto_reader::long_varint(std::string_view& in, std::uint64_t& n)
     return false;
 }
 
-bool proto_reader::next(std::string_view& in, wire_field& f, int depth)
+bool proto_reader::any_next(std::string_view& in, wire_field& f, int depth)
 {
     std::uint64_t tag, size;
     if (!varint(in, tag))

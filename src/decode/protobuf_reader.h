@@ -35,7 +35,22 @@ class proto_reader {
     }
 
     // Takes the next field off in.
-    bool next(std::string_view& in, wire_field& f, int depth = 0);
+    bool next(std::string_view& in, wire_field& f, int depth = 0)
+    {
+        // Most are a stretch: a small field's number, a short length.
+        if (in.size() >= 2) {
+            const auto tag = static_cast<unsigned char>(in[0]);
+            const auto size = static_cast<unsigned char>(in[1]);
+            if (tag >= 8 && tag < 0x80 && (tag & 7) == 2 && size < 0x80 && size <= in.size() - 2) {
+                f.number = tag >> 3;
+                f.type = 2;
+                f.s = {in.data() + 2, size};
+                in.remove_prefix(std::size_t{size} + 2);
+                return true;
+            }
+        }
+        return any_next(in, f, depth);
+    }
     static bool varint(std::string_view& in, std::uint64_t& n)
     {
         if (in.empty() || static_cast<unsigned char>(in.front()) >= 0x80)
@@ -100,6 +115,7 @@ class proto_reader {
                          int depth, typed_values& values, std::string& json);
 
   private:
+    bool any_next(std::string_view& in, wire_field& f, int depth);
     static bool long_varint(std::string_view& in, std::uint64_t& n);
     bool unpack(std::string_view& in, const proto_field& f, wire_field& w);
     bool fields(const proto_schema& of, const proto_message& type, std::string_view in, int depth,

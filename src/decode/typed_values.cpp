@@ -49,7 +49,11 @@ bool append_time_text(std::string& out, const item& v)
     const bool date = v.what == kind::date;
     if (date && (v.i < first_day || v.i - days_to_2000 >= end_us / us_per_day))
         return false;
-    const std::int64_t us = date ? (v.i - days_to_2000) * us_per_day : v.i - us_to_2000;
+    std::int64_t us = 0;
+    if (date)
+        us = (v.i - days_to_2000) * us_per_day;
+    else if (__builtin_sub_overflow(v.i, us_to_2000, &us))
+        return false;
     if (us < first_us || us >= end_us)
         return false;
     std::string text;

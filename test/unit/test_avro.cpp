@@ -157,6 +157,10 @@ TEST(avro_logical_types)
     CHECK_EQ(
         avro(logical("long", "timestamp-micros"), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", t_tz),
         "!22008 a: timestamp out of range");
+    for (const type_desc& column : {t_tz, t_text, t_jsonb})
+        CHECK(avro(logical("long", "timestamp-micros"), "\xff\xf8\xff\xff\xff\xff\xff\xff\xff\x01",
+                   column)
+                  .starts_with("!22008"));
     CHECK_EQ(
         avro(logical("long", "timestamp-millis"), "\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", t_tz),
         bad("A time is out of range."));
