@@ -259,10 +259,11 @@ void worker::run_shares(std::vector<share>& shares)
         guilty->end = failure(v.why);
         if (guilty->end == fate::failed && v.why.what == remedy::record)
             suspects.push_back(guilty);
-        if (v.why.what == remedy::slow) // many such cost little more than one
+        if (v.why.what == remedy::slow) // many such cost little more than one; 0 would be no limit
             for (share* s : in)
-                s->allowed =
-                    std::max(s->allowed / 2, milliseconds(pg::settings::view_timeout_ms) / 16);
+                if (s->allowed.count() > 1)
+                    s->allowed =
+                        std::max(s->allowed / 2, milliseconds(pg::settings::view_timeout_ms) / 16);
     }
     for (share* s : suspects)
         replay(*s);
@@ -346,10 +347,13 @@ void worker::keep_pace(share& s)
         v.pace.stored(s.cut, std::chrono::ceil<milliseconds>(s.took), limit, most);
     if (!v.feed)
         return;
-    // Half of the worker's time, for all such views together, is for the others.
-    v.feed->held_until = steady::now() + s.took * slow_views();
-    v.feed->batch_rows = v.pace.rows(most);
-    if (!v.pace.slow() || v.feed->views.size() > 1 || v.feed->batch_rows >= 8 * v.feed->opened_rows)
+    const bool shared = v.feed->views.size() > 1; // with views that are not to wait
+    if (!shared) {
+        // Half of the worker's time, for all such views together, is for the others.
+        v.feed->held_until = steady::now() + s.took * slow_views();
+        v.feed->batch_rows = v.pace.rows(most);
+    }
+    if (shared || !v.pace.slow() || v.feed->batch_rows >= 8 * v.feed->opened_rows)
         v.feed->broken = v.from->reopen = true;
 }
 

@@ -62,31 +62,30 @@ void worker::rest_from_work(served_view& v)
 
 void worker::take_trouble(served_view& v, const trouble& t)
 {
+    const auto tell = [&] {
+        v.reason = in_words(t);
+        v.error = in_full(t);
+    };
     switch (t.what) {
     case remedy::give_way: // whoever wanted the lock has it now; nothing to complain of
-        if (v.rest.times >= cancels_in_a_row) {
-            v.reason = in_words(t);
-            v.error = in_full(t);
-        }
+        if (v.rest.times >= cancels_in_a_row)
+            tell();
         rest(v, milliseconds(20), milliseconds(1000));
         break;
     case remedy::retry:
         log_once(v, t);
-        v.reason = in_words(t);
-        v.error = in_full(t);
+        tell();
         rest(v, milliseconds(100), milliseconds(10000));
         break;
     case remedy::slow:
         log_once(v, t);
         leave_feed(v);
-        v.reason = in_words(t);
-        v.error = in_full(t);
+        tell();
         rest_from_work(v);
         break;
     case remedy::rights:
         log_once(v, t);
-        v.reason = in_words(t);
-        v.error = in_full(t);
+        tell();
         rest(v, milliseconds(250), milliseconds(3000));
         break;
     case remedy::schema:

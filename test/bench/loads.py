@@ -64,7 +64,7 @@ class Into:
             if target:
                 self.db.execute("DROP TABLE target")
             # The next case begins with a process of its own, whose CPU and memory are its alone.
-            while self.db.rows("SELECT FROM kafka.workers"):
+            while self.db.rows("SELECT 1 FROM kafka.workers"):
                 pass
 
         return Case(name, run, prepare, clean, rows or self.rows)

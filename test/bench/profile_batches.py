@@ -46,6 +46,6 @@ def one_load(db, query, after):
     found = db.row(f"SELECT {columns}, wal_bytes FROM kafka.workers ORDER BY rows DESC LIMIT 1")
     db.execute("DROP MATERIALIZED VIEW v")
     db.execute("DROP TABLE IF EXISTS target")
-    while db.rows("SELECT FROM kafka.workers"):
+    while db.rows("SELECT 1 FROM kafka.workers"):
         pass
     return (wall, *found)

@@ -120,7 +120,7 @@ def test_another_cluster_stops_the_view(db, clicks, produce):
     produce(clicks, numbered(0, 10))
     db.wait_count("v", 10)
     db.execute("SELECT kafka.pause('v')")
-    wait_until(lambda: not db.rows("SELECT FROM kafka.workers"), 30, "no worker has the view in mind")
+    wait_until(lambda: not db.rows("SELECT 1 FROM kafka.workers"), 30, "no worker has the view in mind")
     db.execute("UPDATE kafka.registry SET cluster_id = 'another'")
     produce(clicks, numbered(10, 20))
     db.execute("SELECT kafka.resume('v')")

@@ -1,5 +1,7 @@
 """A view whose code takes long, or waits, beside others of the same worker: it is cut off, the others go on."""
 
+import threading
+
 import pytest
 
 from database import Database
@@ -114,6 +116,27 @@ def test_code_that_catches_the_cut(hasty, kafka, topic, produce):
         db.wait_count("quick", first + 8, timeout=20)
     assert db.value("SELECT count(*) FROM complains") == 0
     assert db.value("SELECT count(*) FROM kafka.dead_letters") == 0
+
+
+def test_code_that_catches_every_cut(hasty, kafka, topic, produce):
+    """It holds its worker, until it is paused and the worker ended."""
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    db.execute("CREATE FUNCTION stays(i bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN LOOP"
+               " BEGIN PERFORM pg_catalog.pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END;"
+               " END LOOP; END $$")
+    db.view("stays", "SELECT public.stays(id) AS id FROM clicks")
+    db.view("quick", "SELECT id FROM clicks")
+    produce(topic, numbered(0, 10))
+    wait_until(lambda: db.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") > 0, 20, "it waits")
+    with db.connect() as other:
+        pausing = threading.Thread(target=other.execute, args=["SELECT kafka.pause('stays')"])
+        pausing.start()
+        wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, 20, "the pause waits")
+        db.execute("SELECT pg_terminate_backend(pid) FROM kafka.workers")
+        pausing.join(20)
+        assert not pausing.is_alive()
+    db.wait_count("quick", 10, timeout=20)
 
 
 def test_errors_that_look_like_cancels_are_shown(hasty, kafka, topic, produce):
