@@ -4,6 +4,8 @@ import json
 
 import confluent_kafka
 
+from wait import wait_until
+
 
 def encode(value):
     """bytes and None (a tombstone) as they are, text in UTF-8, all else as JSON."""
@@ -19,7 +21,7 @@ def produce(broker, topic, values, partition=None, key=None, headers=None, times
     A value is bytes, text, None (tombstone), something for JSON, or a dict of producer arguments
     under the one key "record": {"record": {"value": ..., "key": ..., "partition": ..., "headers":
     ..., "timestamp": ...}}. With transactional_id all are one transaction, aborted where abort is
-    set.
+    set, and over for readers too: the broker says that it has ended before its markers are written.
     """
     if transactional_id is not None:
         config["transactional_id"] = transactional_id
@@ -63,4 +65,18 @@ def produce(broker, topic, values, partition=None, key=None, headers=None, times
     left = producer.flush(60)
     if failures or left:
         raise confluent_kafka.KafkaException(f"{len(failures)} refused, {left} left: {failures[:3]}")
+    if transactional_id is not None:
+        wait_for_markers(broker, topic, placed)
     return placed
+
+
+def wait_for_markers(broker, topic, placed):
+    """Until the last stable offset of each partition is behind what was placed there."""
+    consumer = broker.consumer()
+    try:
+        for partition, last in dict(sorted(placed)).items():
+            at = confluent_kafka.TopicPartition(topic, partition)
+            wait_until(lambda: consumer.get_watermark_offsets(at, timeout=10)[1] > last,
+                       what=f"markers of a transaction in {topic}/{partition}")
+    finally:
+        consumer.close()
