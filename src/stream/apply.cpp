@@ -138,6 +138,7 @@ void check_descriptors(std::vector<share*>& shares, share*& current)
 {
     for (share* s : shares) {
         current = s;
+        patience::turn_of(s->view->is.view);
         if (s->view->from->stale) {
             s->end = fate::stale;
             continue;
@@ -276,7 +277,7 @@ verdict transact(std::vector<share*>& shares, bool careful)
         batch_scope watched; // somebody who waits for our locks gets them soon
         begin_work(synchronous);
         lock_tables(shares);
-        watch.emplace(most_allowed(shares)); // plans are made
+        watch.emplace(InvalidOid, most_allowed(shares)); // plans are made
         check_descriptors(shares, current);
         watch.reset();
         lock_believed(shares);
@@ -289,7 +290,7 @@ verdict transact(std::vector<share*>& shares, bool careful)
         for (share* s : shares) {
             current = s;
             applying = s->works;
-            watch.emplace(s->allowed);
+            watch.emplace(s->view->is.view, s->allowed);
             apply_share(*s, careful);
             s->took = watch->spent();
             watch.reset();

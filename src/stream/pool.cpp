@@ -53,6 +53,7 @@ void pool::adopt()
 
 void pool::want(std::vector<unit> wanted, std::multimap<Oid, Oid> views_of_table)
 {
+    changed_ = changed_ || views_ != views_of_table;
     views_ = std::move(views_of_table);
     std::vector<placed_unit> next;
     for (const unit& u : wanted) {
@@ -180,6 +181,17 @@ void pool::balance(TimestampTz now)
     }
 }
 
+std::vector<std::set<Oid>> pool::views_by_seat() const
+{
+    std::vector<std::set<Oid>> all(seats_.size());
+    for (const placed_unit& u : units_) {
+        const auto [from, to] = views_.equal_range(u.what.topic_table);
+        for (auto v = from; v != to && u.at >= 0; ++v)
+            all[static_cast<std::size_t>(u.at)].insert(v->second);
+    }
+    return all;
+}
+
 // Shared memory says what units_ says; the workers are told.
 void pool::write_units()
 {
@@ -216,7 +228,11 @@ void pool::write_units()
         });
     }
     changed_ = false;
+    const std::vector<std::set<Oid>> served = views_by_seat();
     locked l;
+    for (std::size_t i = 0; i < seats_.size(); i++)
+        if (seats_[i].slot >= 0)
+            shared->worker[seats_[i].slot].statistics.views = static_cast<int>(served[i].size());
     home_->assignments++;
     for (int i = 0; i < shared->workers; i++)
         if (shared->worker[i].database == MyDatabaseId)

@@ -15,7 +15,9 @@ extern "C" {
 }
 
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "stream/registry.h"
@@ -58,6 +60,9 @@ class pool {
     // Ends all workers and waits for them, some seconds at most.
     void stop_all();
 
+    // Views whose code held a worker so that it had to be ended; each is told once.
+    std::vector<Oid> take_held() { return std::exchange(held_, {}); }
+
     int running() const;
     bool serves(Oid topic_table) const; // a worker is there for one of its units
 
@@ -75,12 +80,14 @@ class pool {
     void no_process(int number, TimestampTz now);
     int units_at(int number) const;
     int empty_seat() const;
+    std::vector<std::set<Oid>> views_by_seat() const;
     void tell(int number, live_state, const std::string& reason, bool force = true);
 
     database_slot* home_;
     std::vector<seat> seats_;
     std::vector<placed_unit> units_;
     std::multimap<Oid, Oid> views_;
+    std::vector<Oid> held_;
     TimestampTz window_ = 0;            // when busy times were last read
     TimestampTz limited_until_ = 0;     // no background worker was free: serve with what runs
     TimestampTz limited_for_ = 1000000; // doubles each time

@@ -358,7 +358,7 @@ route* find_route(PlannedStmt* statement, Oid topic_table)
 bool choose(const std::vector<share*>& shares)
 {
     for (const group& g : find_groups(shares)) {
-        const patience watch(g[0]->allowed);
+        const patience watch(g[0]->view->is.view, g[0]->allowed);
         try {
             choose_for(g);
         } catch (const pg::pg_error& e) {

@@ -180,9 +180,11 @@ TimestampTz pool::step_seat(int number, TimestampTz now)
     if (s.slot >= 0) {
         bool exited, told, attached;
         int code;
+        Oid held_by;
         {
             locked l(LW_SHARED);
             const worker_slot* w = &shared->worker[s.slot];
+            held_by = w->statistics.held_by;
             exited = w->exited;
             code = w->exit_code;
             told = w->stop;
@@ -205,7 +207,11 @@ TimestampTz pool::step_seat(int number, TimestampTz now)
         }
         if (exited) {
             let_go(s);
-            if (!told)
+            if (OidIsValid(held_by))
+                held_.push_back(held_by);
+            if (OidIsValid(held_by))
+                failed(number, now, "was held by the code of a view and has been ended");
+            else if (!told)
                 failed(number, now, code == 0 ? "has left" : "ended unexpectedly");
         } else if (wanted == 0) {
             stop(s, now);

@@ -58,6 +58,10 @@ struct worker_statistics {
     std::atomic<std::int64_t> last_batch_at; // TimestampTz, 0: none
     // steady_now() while a batch transaction is open, else 0.
     std::atomic<std::int64_t> batch_began_at;
+    // How many views the supervisor wants served by it; written by the supervisor.
+    std::atomic<int> views;
+    // The view whose code held the worker until it was ended for it (stream/patience); 0: none.
+    std::atomic<Oid> held_by;
 };
 
 // ---- worker's side (after attach_worker) ----

@@ -87,6 +87,8 @@ void free_worker(worker_slot* w)
                     &s.ring_us, &s.apply_us, &s.commit_us, &s.wal_bytes, &s.topics, &s.partitions,
                     &s.last_batch_at, &s.batch_began_at})
         *n = 0;
+    s.views = 0;
+    s.held_by = InvalidOid;
 }
 
 worker_slot* my_slot()

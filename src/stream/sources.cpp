@@ -224,7 +224,7 @@ void worker::prepare(served_view& v)
     leave_feed(v);
     bool locked = false;
     topic::batch nothing;
-    std::optional<patience> watch(time_for(v));
+    std::optional<patience> watch(std::in_place, v.is.view, time_for(v));
     try {
         begin_work();
         std::vector<bool> each;

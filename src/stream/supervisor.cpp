@@ -26,6 +26,7 @@ extern "C" {
 #include "stream/outbox.h"
 #include "stream/processes.h"
 #include "stream/restored.h"
+#include "stream/serving.h"
 #include "stream/sql.h"
 #include "stream/transaction.h"
 #include "topic/topic.h"
@@ -104,6 +105,7 @@ class supervisor {
     bool read();
     void read_topics(std::map<Oid, topic::topic_table>* tables);
     void give_work(const std::map<Oid, topic::topic_table>& tables);
+    void stop_holders();
     void show() const;
     void sleep_until(TimestampTz next);
     bool leave_unless_asked();
@@ -203,6 +205,28 @@ void supervisor::give_work(const std::map<Oid, topic::topic_table>& tables)
     }
 }
 
+// Before their workers are back. Where the row is locked somebody pauses, alters or drops the view; else it
+// holds the next worker, too, and is met again.
+void supervisor::stop_holders()
+{
+    const std::string reason =
+        "its code catches query_canceled and goes on, and held up the other views of its "
+        "worker, which was ended for it";
+    const stop_report report = {
+        reason, reason + " [57014]. Let query_canceled pass, then kafka.resume. The setting "
+                         "kafka.view_timeout says how long a part of a batch may take."};
+    for (const Oid view : pool_.take_held()) {
+        const std::optional<problem> wrong = in_transaction([&] { write_stop(view, report); });
+        if (wrong)
+            pg::call([&] {
+                ereport(LOG,
+                        (errcode(wrong->sqlstate),
+                         errmsg("kafka view %u, which held its worker, could not be stopped: %s",
+                                view, wrong->message.c_str())));
+            });
+    }
+}
+
 void supervisor::show() const
 {
     std::string what = std::to_string(views_.size()) + " continuous views, " +
@@ -283,6 +307,7 @@ void supervisor::run()
                               watch_batches(MyDatabaseId, now)})
             if (t != 0 && (next == 0 || t < next))
                 next = t;
+        stop_holders();
         show();
         sleep_until(next);
     }

@@ -18,6 +18,7 @@ extern "C" {
 #include "pg/hubs.h"
 #include "pg/wait.h"
 #include "stream/batch_scope.h"
+#include "stream/patience.h"
 
 namespace ke::stream {
 
@@ -71,6 +72,7 @@ void connect(Oid database)
     BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
     pin_settings();
     init_batch_timer();
+    init_patience();
     CacheRegisterRelcacheCallback(relation_changed, Datum(0));
     CacheRegisterSyscacheCallback(FOREIGNSERVEROID, login_changed, Datum(0));
     CacheRegisterSyscacheCallback(USERMAPPINGOID, login_changed, Datum(0));
