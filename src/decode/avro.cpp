@@ -57,8 +57,7 @@ class avro_decoder final : public payload_decoder {
     };
     struct record_plan {
         std::vector<step> steps;
-        std::vector<std::pair<json_node*, std::string_view>>
-            defaults;        // of fields that were not written
+        std::vector<std::pair<json_node*, const avro_field*>> defaults; // not written
         std::string missing; // one that was not, is wanted and has no default; empty: none
     };
     // By type, the reader's type and place among the paths.
@@ -341,8 +340,10 @@ bool avro_decoder::record(const avro_type& type, const avro_type* reader, json_n
         }
     }
     reader_.end_record(began);
-    for (const auto& [branch, json] : plan.defaults)
-        if (!fill_json(*branch, json))
+    for (const auto& [branch, field] : plan.defaults)
+        if (!reader_.aside(field->default_value, [&, branch = branch, type = field->type] {
+                return value(*type, nullptr, branch, depth + 1);
+            }))
             return false;
     return true;
 }
@@ -387,10 +388,10 @@ avro_decoder::record_plan avro_decoder::make_plan(const avro_type& type, const a
             written |= s.branch == branch;
         if (!branch || written)
             continue;
-        if (r.default_json.empty())
+        if (r.has_default)
+            plan.defaults.emplace_back(branch, &r);
+        else
             plan.missing = r.name;
-        else if (!branch->columns.empty())
-            plan.defaults.emplace_back(branch, r.default_json);
     }
     return plan;
 }

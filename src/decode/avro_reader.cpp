@@ -105,7 +105,7 @@ const avro_type* avro_reader::counterpart(const avro_type& type, const avro_type
 std::string unwritten_field(std::string_view name)
 {
     return "Field " + std::string(name) +
-           " of the reader's schema was not written, and has no default there.";
+           " of the reader's schema was not written, and has no default there that fits it.";
 }
 
 const avro_field* reader_field(const avro_type& reader, std::string_view written)
@@ -289,11 +289,13 @@ bool avro_reader::render_record(const avro_type& type, const avro_type* reader, 
         const avro_field& r = reader->fields[i];
         if (written[i])
             continue;
-        if (r.default_json.empty())
+        if (!r.has_default)
             return fail(values.convert().memory->copy(unwritten_field(r.name)).data());
         append_name(json, r.name, first);
         first = false;
-        json += r.default_json;
+        if (!aside(r.default_value,
+                   [&] { return render(*r.type, nullptr, depth + 1, values, json); }))
+            return false;
     }
     json += '}';
     end_record(began);

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "decode/avro_schema.h"
 #include "decode/typed_values.h"
@@ -87,6 +88,19 @@ class avro_reader {
                 if (!item(n))
                     return false;
         }
+    }
+    // What does not stand in the payload but in a schema, read by read(); then the payload goes on.
+    template <class F>
+    bool aside(std::string_view in, const F& read)
+    {
+        const std::string_view payload = std::exchange(in_, in);
+        const place before = here();
+        at_ = 0;
+        budget_ = in.size() + (1 << 20); // what a schema's defaults are bounded by
+        const bool good = read();
+        in_ = payload;
+        seek(before);
+        return good;
     }
     bool spend(std::uint64_t items);
     // A record that began there: one that took bytes is bounded by them, and costs nothing.

@@ -5,6 +5,8 @@
 
 #include <simdjson.h>
 
+#include "decode/avro_default.h"
+
 #include "base/no_backend.h"
 
 namespace ke::decode {
@@ -324,7 +326,24 @@ avro_schema::parse(std::string_view json, std::span<const std::string_view> befo
             return std::move(good.error());
     if (auto good = read(json); !good)
         return std::move(good.error());
+    schema->encode_defaults();
     return std::shared_ptr<const avro_schema>(std::move(schema));
+}
+
+// All types are known now.
+void avro_schema::encode_defaults()
+{
+    avro_default_writer writer;
+    for (const auto& t : types_)
+        for (avro_field& f : t->fields) {
+            dom::parser parser;
+            dom::element json;
+            if (f.default_json.empty() || parser.parse(f.default_json).get(json))
+                continue;
+            f.has_default = writer.write(*f.type, json, f.default_value);
+            if (!f.has_default)
+                f.default_value.clear();
+        }
 }
 
 result<std::unique_ptr<shared_avro_schema>> parse_registered_avro(const registry::schema& s)

@@ -58,7 +58,9 @@ struct avro_field {
     std::string name;
     std::vector<std::string> aliases;
     const avro_type* type = nullptr;
-    std::string default_json; // as JSON; empty: none
+    std::string default_json;  // empty: none
+    bool has_default = false;  // one that fits the type
+    std::string default_value; // in the binary encoding
 };
 
 struct avro_type {
@@ -86,6 +88,8 @@ class avro_schema {
 
   private:
     friend class avro_schema_parser;
+    void encode_defaults();
+
     std::vector<std::unique_ptr<avro_type>> types_;
     const avro_type* root_ = nullptr;
 };

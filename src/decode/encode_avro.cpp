@@ -6,6 +6,7 @@
 #include <bit>
 #include <utility>
 
+#include "decode/avro_default.h"
 #include "decode/avro_json.h"
 #include "decode/avro_reader.h"
 #include "decode/avro_schema.h"
@@ -30,14 +31,7 @@ class avro_writer {
 
     // False: why says it, and out ends anywhere.
     bool write(const avro_type& type, const value& v, int depth = 1);
-    void number(std::int64_t n)
-    {
-        std::uint64_t z =
-            (static_cast<std::uint64_t>(n) << 1) ^ static_cast<std::uint64_t>(n >> 63);
-        for (; z > 127; z >>= 7)
-            out += static_cast<char>(z | 128);
-        out += static_cast<char>(z);
-    }
+    void number(std::int64_t n) { append_avro_number(out, n); }
     void string(std::string_view s)
     {
         number(static_cast<std::int64_t>(s.size()));
@@ -200,18 +194,12 @@ bool avro_writer::record(const avro_type& type, const value& v, int depth)
         for (std::size_t a = 0; !found && a < f.aliases.size(); a++)
             found = v.find(f.aliases[a]);
         taken += found && found->what != kind::null;
-        value otherwise;
-        if (!found && !f.default_json.empty()) {
-            if (!parse_json(f.default_json, memory_, otherwise))
-                return refuse(*f.type, otherwise);
-            writes_ += f.default_json.size() / 16;
-            found = &otherwise;
+        if (!found && f.has_default) {
+            writes_ += 1 + f.default_value.size() / 16;
+            out += f.default_value;
+            continue;
         }
-        // A default is written as the specification says, wherever it stands.
-        const bool before = std::exchange(in_json_, in_json_ && found != &otherwise);
-        const bool good = write(*f.type, found ? *found : none, depth + 1);
-        in_json_ = before;
-        if (!good) {
+        if (!write(*f.type, found ? *found : none, depth + 1)) {
             if (trying_ == 0)
                 why = "field " + f.name + ": " + why;
             return false;

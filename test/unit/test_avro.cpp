@@ -296,7 +296,8 @@ TEST(avro_fields_that_were_not_written)
     };
     const auto missing = [](const std::string& name) {
         return bad(
-            ("Field " + name + " of the reader's schema was not written, and has no default there.")
+            ("Field " + name +
+             " of the reader's schema was not written, and has no default there that fits it.")
                 .c_str());
     };
     const column a = from_payload("a", t_int), c = from_payload("c", t_text);
@@ -306,6 +307,71 @@ TEST(avro_fields_that_were_not_written)
     CHECK_EQ(read({from_payload("all", t_jsonb, "$")}, true), missing("c"));
     CHECK_EQ(read({a, from_payload("other", t_int)}, true), "1,null");
     CHECK_EQ(read({a, c}, false), "1,null");
+}
+
+// They are values of their types: bytes are code points, times are numbers, records have fields.
+TEST(avro_defaults_of_all_types)
+{
+    const std::string payload = container_of(record_schema("\"int\""), "null", "\2\2\2" + mark);
+    auto read = [&](const std::string& type, const std::string& otherwise, const column& c) {
+        table t({c}, "avro");
+        t.option("avro_framing", "container");
+        t.option("avro_schema",
+                 R"({"type": "record", "name": "r", "fields": [{"name": "x", "type": )" + type +
+                     R"(, "default": )" + otherwise + "}]}");
+        return decoding(t).decode(payload);
+    };
+    auto json = [&](const std::string& type, const std::string& otherwise) {
+        const std::string found = read(type, otherwise, from_payload("x", t_jsonb));
+        return found.starts_with('<') ? found.substr(1, found.size() - 2) : found;
+    };
+    const std::string unfit = bad(
+        "Field x of the reader's schema was not written, and has no default there that fits it.");
+    const std::string decimal =
+        R"({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2})";
+    CHECK_EQ(read(decimal, R"("\u0000")", from_payload("x", t_text)), "0.00");
+    CHECK_EQ(read(decimal, R"("\u0001\u00ff")", from_payload("x", t_text)), "5.11");
+    CHECK_EQ(read(decimal, R"("\u0100")", from_payload("x", t_text)), unfit);
+    CHECK_EQ(json("\"bytes\"", R"("\u00ff")"), "\"/w==\"");
+    CHECK_EQ(json(R"({"type": "fixed", "name": "f", "size": 2})", R"("\u00ff")"), unfit);
+    CHECK_EQ(json(R"({"type": "long", "logicalType": "timestamp-micros"})", "1000000"),
+             "\"1970-01-01 00:00:01.000000+00\"");
+    CHECK_EQ(json(R"({"type": "array", "items": "float"})", "[1, 0.5]"), "[1, 0.5]");
+    CHECK_EQ(json(R"({"type": "map", "values": ["null", "boolean"]})", R"({"a": null, "b": true})"),
+             R"({"a": null, "b": true})");
+    CHECK_EQ(json("[\"null\", \"string\"]", "\"s\""), "\"s\"");
+    CHECK_EQ(json(R"({"type": "enum", "name": "e", "symbols": ["A", "B"]})", "\"B\""), "\"B\"");
+    CHECK_EQ(json(R"({"type": "enum", "name": "e", "symbols": ["A", "B"]})", "\"C\""), unfit);
+    CHECK_EQ(json("\"int\"", "3000000000"), unfit);
+    CHECK_EQ(json("\"null\"", "null"), "null");
+    const std::string inner =
+        R"({"type": "record", "name": "q", "fields": [{"name": "y", "type": "int", "default": 3},
+                                 {"name": "z", "type": "string"}]})";
+    CHECK_EQ(json(inner, R"({"z": "t"})"), R"({"y": 3, "z": "t"})");
+    CHECK_EQ(json(inner, "{}"), unfit);
+    CHECK_EQ(read(inner, R"({"z": "t", "y": 7})", from_payload("x", t_int, "$.x.y")), "7");
+}
+
+// Records whose defaults are records whose defaults ...: bounded, whatever they stand for.
+TEST(avro_defaults_without_end)
+{
+    std::string type = "\"int\"", otherwise = "1";
+    for (int depth = 0; depth < 12; depth++) {
+        std::string fields;
+        for (int i = 0; i < 8; i++)
+            fields += (i ? ", {\"name\": \"f" : "{\"name\": \"f") + std::to_string(i) +
+                      "\", \"type\": " + (i ? "\"r" + std::to_string(depth - 1) + "\"" : type) +
+                      ", \"default\": " + otherwise + "}";
+        if (depth == 0)
+            fields = R"({"name": "n", "type": "int", "default": 1})";
+        type = R"({"type": "record", "name": "r)" + std::to_string(depth) + R"(", "fields": [)" +
+               fields + "]}";
+        otherwise = "{}";
+    }
+    CHECK(static_cast<bool>(decode::avro_schema::parse(type)));
+    const std::string itself =
+        R"({"type": "record", "name": "r", "fields": [{"name": "r", "type": "r", "default": {}}]})";
+    CHECK(static_cast<bool>(decode::avro_schema::parse(itself)));
 }
 
 // What takes bytes is bounded by them, however many rows they are; rows of no bytes are not.
