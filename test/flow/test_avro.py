@@ -123,6 +123,42 @@ def test_random_schemas(db):
                 assert same(json.loads(text_found, parse_float=decimal.Decimal), expected)
 
 
+def as_default(schema, given):
+    """A datum as the default of a field is written."""
+    if isinstance(schema, list):
+        return None if given is None else as_default(schema[1], given)
+    kind = schema if isinstance(schema, str) else schema["type"]
+    if kind == "record":
+        return {f["name"]: as_default(f["type"], given[f["name"]]) for f in schema["fields"]}
+    if kind == "array":
+        return [as_default(schema["items"], g) for g in given]
+    if kind == "map":
+        return {k: as_default(schema["values"], g) for k, g in given.items()}
+    if kind == "bytes":
+        n = int(given.scaleb(schema["scale"]))
+        return n.to_bytes(n.bit_length() // 8 + 1, "big", signed=True).decode("latin-1")
+    return given
+
+
+def test_defaults_of_a_reader(db):
+    """What was not written is as if it had been."""
+    random.seed(SEED)
+    written = {"type": "record", "name": "r", "fields": [{"name": "id", "type": "int"}]}
+    payload = container(written, "null", (1, b"\2"))
+    for i in range(SCHEMAS):
+        maker = Maker()
+        type = maker.schema()
+        given, expected = maker.datum(type)
+        reader = json.dumps({"type": "record", "name": "r", "fields": [
+            {"name": "id", "type": "int"}, {"name": "x", "type": type, "default": as_default(type, given)}]})
+        db.execute(f"CREATE FOREIGN TABLE reader{i} (doc jsonb OPTIONS (path '$'), x jsonb) SERVER s OPTIONS "
+                   "(topic 't', format 'avro', avro_framing 'container', avro_schema $r$" + reader + "$r$)")
+        doc, x = db.execute(f"SELECT doc::text, x::text FROM kafka.decode(NULL::reader{i}, %s)", (payload,)).fetchone()
+        assert same(json.loads(doc, parse_float=decimal.Decimal), {"id": 1, "x": expected}), reader
+        x = None if x is None else json.loads(x, parse_float=decimal.Decimal)
+        assert same(x, expected), reader
+
+
 def same(found, expected):
     if isinstance(expected, dict):
         return found.keys() == expected.keys() and all(same(found[k], v) for k, v in expected.items())
