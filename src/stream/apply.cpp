@@ -134,18 +134,21 @@ bool makes_tuples(const share& s)
 }
 
 // With the locks in hand the catalogs stand still: is what was decoded still what is wanted?
-void check_descriptors(std::vector<share*>& shares, share*& current)
+void check_descriptors(std::vector<share*>& shares, share*& current, std::optional<patience>& watch)
 {
     for (share* s : shares) {
         current = s;
-        patience::turn_of(s->view->is.view);
+        s->took = {};
         if (s->view->from->stale) {
             s->end = fate::stale;
             continue;
         }
+        watch.emplace(s->view->is.view, s->allowed);
         if (s->works && plan_view(*s->view) && !(decodes_all(*s) && makes_tuples(*s)))
             s->end = fate::stale;
+        s->took = watch->spent();
     }
+    watch.reset();
     current = nullptr;
     drop_leavers(shares);
 }
@@ -250,14 +253,6 @@ void count(const std::vector<share*>& shares, const measured& m)
     }
 }
 
-milliseconds most_allowed(const std::vector<share*>& shares)
-{
-    milliseconds most{};
-    for (const share* s : shares)
-        most = std::max(most, s->allowed);
-    return most;
-}
-
 } // namespace
 
 verdict transact(std::vector<share*>& shares, bool careful)
@@ -277,9 +272,7 @@ verdict transact(std::vector<share*>& shares, bool careful)
         batch_scope watched; // somebody who waits for our locks gets them soon
         begin_work(synchronous);
         lock_tables(shares);
-        watch.emplace(InvalidOid, most_allowed(shares)); // plans are made
-        check_descriptors(shares, current);
-        watch.reset();
+        check_descriptors(shares, current, watch);
         lock_believed(shares);
         check_active(shares);
         if (!careful && !choose(shares)) {
@@ -292,7 +285,7 @@ verdict transact(std::vector<share*>& shares, bool careful)
             applying = s->works;
             watch.emplace(s->view->is.view, s->allowed);
             apply_share(*s, careful);
-            s->took = watch->spent();
+            s->took += watch->spent();
             watch.reset();
             applying = false;
         }

@@ -343,8 +343,11 @@ void worker::keep_pace(share& s)
         v.pace.cut_off(s.cut);
     if (!v.pace.slow())
         return;
-    if (!late)
+    if (!late) {
         v.pace.stored(s.cut, std::chrono::ceil<milliseconds>(s.took), limit, most);
+        if (!v.pace.slow())
+            forget_hold(v.is.view);
+    }
     if (!v.feed)
         return;
     const bool shared = v.feed->views.size() > 1; // with views that are not to wait

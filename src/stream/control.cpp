@@ -123,6 +123,8 @@ void resume(Oid view)
     look_up(view, false);
     if (adopt_copies(GetUserNameFromId(GetUserId(), false)))
         record_dependencies();
+    if (strcmp(look_up(view, false).state, "active") == 0)
+        return; // without a lock, which would keep the view from being stopped
     handled_view h = look_up(view, true);
     if (strcmp(h.state, "active") == 0)
         return;

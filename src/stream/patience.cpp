@@ -23,7 +23,7 @@ namespace ke::stream {
 namespace {
 
 // So many cancels that were taken, and nothing has ended: it never will.
-constexpr int most_cuts = 10;
+constexpr int most_cuts = 3;
 
 TimeoutId timer;
 std::atomic<Oid> whose;
@@ -69,7 +69,8 @@ patience::patience(Oid view, std::chrono::milliseconds limit)
 {
     const int ms = static_cast<int>(std::min<std::int64_t>(limit_.count(), INT_MAX));
     const int again = std::min(ms, pg::settings::view_timeout_ms);
-    turn_of(view);
+    whose = view;
+    cuts = 0;
     cut = false;
     alone = alone_;
     if (ms == 0)
@@ -78,12 +79,6 @@ patience::patience(Oid view, std::chrono::milliseconds limit)
         enable_timeout_every(timer, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms),
                              std::max(again, 1));
     });
-}
-
-void patience::turn_of(Oid view)
-{
-    whose = view;
-    cuts = 0;
 }
 
 patience::~patience()
@@ -97,9 +92,9 @@ patience::~patience()
 
 void patience::judge(trouble& t) const
 {
-    const bool own = t.sqlstate == ERRCODE_QUERY_CANCELED || t.what == remedy::record;
-    if (!own || !cut)
+    if (!cut)
         return;
+    t.took = std::chrono::ceil<std::chrono::milliseconds>(spent());
     t.what = remedy::slow;
     t.message = "its part of a batch took longer than " + std::to_string(limit_.count()) +
                 " ms while other views waited";

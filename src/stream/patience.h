@@ -2,8 +2,8 @@
 // the worker wait with it. While there are others its part of a batch is cut off after
 // kafka.view_timeout; how it goes on is in pace.h, and between it rests, so that the others have most of
 // the worker's time. Server's thread, inside a batch's transaction; a timer cancels (57014), again and again,
-// since code may catch it. Where code catches cancel after cancel the worker is ended, which nothing catches,
-// and the supervisor stops the view (worker_statistics::held_by).
+// since code may catch it. Where code catches cancel after cancel the worker is ended, which nothing catches
+// (worker_statistics::held_by): the view goes on by itself, one record at a time, and is stopped at the second time.
 #pragma once
 
 #include "pg/compat.h"
@@ -17,7 +17,7 @@ namespace ke::stream {
 // Once, before the first.
 void init_patience();
 
-// Around the code of a view, or of several in turns; one at a time; C++ frames only. A limit of 0: it has the
+// Around the code of a view; one at a time; C++ frames only. A limit of 0: it has the
 // worker to itself; kafka.view_timeout holds from when the supervisor has given the worker other views.
 class patience {
   public:
@@ -30,8 +30,6 @@ class patience {
     {
         return std::chrono::steady_clock::now() - began_;
     }
-    // Another view's turn.
-    static void turn_of(Oid view);
     // Makes a cancelled statement, or what its code made of that, the view's own trouble where its time was
     // over.
     void judge(trouble&) const;

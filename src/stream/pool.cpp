@@ -20,12 +20,15 @@ void pool::adopt()
     seats_.resize(static_cast<std::size_t>(shared->workers));
     std::vector<int> seat_of_slot(static_cast<std::size_t>(shared->workers), -1);
     std::size_t n = 0;
+    held_.reserve(static_cast<std::size_t>(shared->workers));
     {
         locked l;
         for (int i = 0; i < shared->workers; i++) {
             worker_slot* w = &shared->worker[i];
             if (w->database != MyDatabaseId)
                 continue;
+            if (w->exited && OidIsValid(w->statistics.held_by))
+                held_.push_back(w->statistics.held_by);
             if (w->exited || (w->process.pid == 0 && now - w->launched_at > attach_time)) {
                 free_worker(w);
                 continue;

@@ -197,6 +197,7 @@ void worker::fill_source(source& s, wanted& w, source* old)
         auto made = std::make_unique<served_view>();
         made->is = is;
         made->from = &s;
+        remember_hold(*made);
         s.views.push_back(std::move(made));
     }
     for (auto& gone : before)

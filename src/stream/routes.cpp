@@ -361,6 +361,8 @@ bool choose(const std::vector<share*>& shares)
         const patience watch(g[0]->view->is.view, g[0]->allowed);
         try {
             choose_for(g);
+            if (g[0]->allowed.count() > 0 && watch.spent() > g[0]->allowed)
+                g[0]->feed->no_routes = true; // each evaluates it, on its own account
         } catch (const pg::pg_error& e) {
             trouble t = describe_applied(e.data());
             watch.judge(t);

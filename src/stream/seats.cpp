@@ -207,12 +207,12 @@ TimestampTz pool::step_seat(int number, TimestampTz now)
         }
         if (exited) {
             let_go(s);
-            if (OidIsValid(held_by))
+            if (OidIsValid(held_by)) { // no failure of the worker's
                 held_.push_back(held_by);
-            if (OidIsValid(held_by))
-                failed(number, now, "was held by the code of a view and has been ended");
-            else if (!told)
+                s.not_before = now + second / 100;
+            } else if (!told) {
                 failed(number, now, code == 0 ? "has left" : "ended unexpectedly");
+            }
         } else if (wanted == 0) {
             stop(s, now);
             return now + second;

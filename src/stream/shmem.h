@@ -100,6 +100,16 @@ void publish_busy(const unit&, std::int64_t us);
 // State of a view as this worker sees it. reason and error may be "".
 void publish_state(Oid view, live_state, const std::string& reason, const std::string& error);
 
+// How often a worker had to be ended because this view's code held it, and when last, by steady_now().
+// Counted by the supervisor, forgotten by a worker when the view is like others again.
+struct hold {
+    int times;
+    TimestampTz at;
+};
+hold note_hold(Oid view);
+hold hold_of(Oid view);
+void forget_hold(Oid view);
+
 // Committed position of a view in a partition, control records included: what kafka.wait and
 // kafka.lag read. Call it after the commit. stored_offset: what the row in kafka.progress says, where
 // it says less (only control records came since); a reader that finds another number in the row does

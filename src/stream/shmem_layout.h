@@ -112,6 +112,8 @@ struct view_entry {
     TimestampTz since;
     TimestampTz error_at;
     std::int32_t slot; // of the worker that published last; -1: the supervisor
+    std::int32_t held; // see hold
+    TimestampTz held_at;
     char reason[512];
     char error[1024];
 };

@@ -206,6 +206,7 @@ void worker::tend_views(source& s)
         if (v->at == phase::reading && v->feed->reader->at_end() && v->feed->gathered.empty() &&
             v->pace.is_over(milliseconds(pg::settings::view_timeout_ms))) {
             v->pace = {};
+            forget_hold(v->is.view);
             s.reopen = true;
         }
         if (v->at == phase::joining && !s.marking)
@@ -240,6 +241,9 @@ void worker::prepare(served_view& v)
             nothing.last_message = 0;
             run_plan(v, nothing);
         }
+        if (const auto limit = time_for(v); limit.count() > 0 && watch->spent() > limit)
+            v.pace.cut_off(4 *
+                           v.pace.rows(v.is.options.batch_rows)); // its code would not be cut off
         watch.reset();
         abort_work();
     } catch (const pg::pg_error& e) {

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <random>
 
+#include "pg/guc.h"
+#include "stream/processes.h"
+
 namespace ke::stream {
 
 namespace {
@@ -52,12 +55,31 @@ void worker::rest(served_view& v, milliseconds base, milliseconds most)
 
 // Cut off again and again, all such views together have a sixth of the worker's time, and each is tried
 // again within five minutes.
-void worker::rest_from_work(served_view& v)
+void worker::rest_from_work(served_view& v, milliseconds took)
 {
-    const milliseconds once = time_for(v);
+    const milliseconds once = std::max(time_for(v), took);
     const milliseconds wait =
         v.rest.times == 0 ? once : std::min(once * 5 * slow_views(), milliseconds(300000));
     rest(v, wait, wait);
+}
+
+// A view for which workers were ended is slow from its beginning, and the others have as much time before it as
+// it took from them, more with each time, whatever kafka.resume says.
+void worker::remember_hold(served_view& v)
+{
+    const hold h = hold_of(v.is.view);
+    const milliseconds limit(pg::settings::view_timeout_ms);
+    if (h.times == 0 || limit.count() == 0)
+        return;
+    v.pace.cut_off(0);
+    const milliseconds since((steady_now() - h.at) / 1000);
+    const milliseconds wait = std::min(limit * 5 * h.times, milliseconds(300000)) - since;
+    if (wait.count() <= 0)
+        return;
+    v.reason = "its code held the worker until that was ended for it";
+    v.rest.times = h.times;
+    v.rest.until = steady::now() + wait;
+    v.at = phase::resting;
 }
 
 void worker::take_trouble(served_view& v, const trouble& t)
@@ -81,7 +103,7 @@ void worker::take_trouble(served_view& v, const trouble& t)
         log_once(v, t);
         leave_feed(v);
         tell();
-        rest_from_work(v);
+        rest_from_work(v, t.took);
         break;
     case remedy::rights:
         log_once(v, t);

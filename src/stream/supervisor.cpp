@@ -205,8 +205,8 @@ void supervisor::give_work(const std::map<Oid, topic::topic_table>& tables)
     }
 }
 
-// Before their workers are back. Where the row is locked somebody pauses, alters or drops the view; else it
-// holds the next worker, too, and is met again.
+// Before the next worker is there. At first the view goes on, slowly (worker::remember_hold): one record at a
+// time it may get through. Held again, it is stopped; where its row is locked at this moment, the next time.
 void supervisor::stop_holders()
 {
     const std::string reason =
@@ -216,14 +216,17 @@ void supervisor::stop_holders()
         reason, reason + " [57014]. Let query_canceled pass, then kafka.resume. The setting "
                          "kafka.view_timeout says how long a part of a batch may take."};
     for (const Oid view : pool_.take_held()) {
-        const std::optional<problem> wrong = in_transaction([&] { write_stop(view, report); });
-        if (wrong)
-            pg::call([&] {
-                ereport(LOG,
-                        (errcode(wrong->sqlstate),
-                         errmsg("kafka view %u, which held its worker, could not be stopped: %s",
-                                view, wrong->message.c_str())));
-            });
+        bool stopped = false;
+        const bool again = note_hold(view).times > 1;
+        const std::optional<problem> wrong =
+            in_transaction([&] { stopped = again && write_stop(view, report); });
+        pg::call([&] {
+            ereport(LOG, (errmsg("kafka view %u held its worker, which was ended for it", view),
+                          errdetail("%s",
+                                    stopped ? "The view is stopped."
+                                    : wrong ? wrong->message.c_str()
+                                            : "It goes on by itself, with one record at a time.")));
+        });
     }
 }
 

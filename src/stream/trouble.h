@@ -4,6 +4,7 @@
 
 #include "pg/compat.h"
 
+#include <chrono>
 #include <string>
 
 #include "base/result.h"
@@ -22,6 +23,7 @@ enum class remedy : std::uint8_t {
 struct trouble {
     int sqlstate = 0; // encoded
     remedy what = remedy::retry;
+    std::chrono::milliseconds took{}; // slow: of the worker's time
     std::string message, detail, hint, column, constraint;
 
     std::string code() const; // '22P02'

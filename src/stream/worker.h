@@ -83,7 +83,8 @@ class worker {
     live_state state_of(const served_view&, std::string& reason, std::string& error);
     void take_trouble(served_view&, const trouble&);
     void rest(served_view&, milliseconds base, milliseconds most);
-    void rest_from_work(served_view&);
+    void rest_from_work(served_view&, milliseconds took);
+    static void remember_hold(served_view&);
     void halt(served_view&, const stop_report&, const gap* with_gap = nullptr);
 
     // mirror.cpp

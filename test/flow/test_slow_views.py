@@ -1,5 +1,7 @@
 """A view whose code takes long, or waits, beside others of the same worker: it is cut off, the others go on."""
 
+import threading
+
 import pytest
 
 from database import Database
@@ -106,14 +108,18 @@ def test_code_that_catches_the_cut(hasty, kafka, topic, produce):
                    f" PERFORM pg_catalog.pg_sleep(3600); EXCEPTION WHEN query_canceled THEN {then}; END $$")
         db.view(name, f"SELECT public.{name}(id) AS id FROM clicks", paused=True)
     db.view("quick", "SELECT id FROM clicks")
-    produce(topic, numbered(0, 8))
+    produce(topic, numbered(0, 3))
     db.execute("SELECT kafka.resume('catches'), kafka.resume('complains')")
-    db.wait_count("catches", 8)
-    for first in range(8, 48, 8):
-        produce(topic, numbered(first, first + 8))
-        db.wait_count("quick", first + 8, timeout=20)
+    db.wait_count("catches", 3)
+    for first in range(3, 15, 3):
+        produce(topic, numbered(first, first + 3))
+        db.wait_count("quick", first + 3, timeout=20)
     assert db.value("SELECT count(*) FROM complains") == 0
     assert db.value("SELECT count(*) FROM kafka.dead_letters") == 0
+
+
+STAYS = ("CREATE OR REPLACE FUNCTION stays(i bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN LOOP BEGIN"
+         " PERFORM pg_catalog.pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$")
 
 
 @pytest.mark.parametrize("query", ["SELECT public.stays(id) AS id FROM clicks",
@@ -125,9 +131,7 @@ def test_code_that_catches_every_cut(hasty, kafka, topic, produce, query):
     db.execute("CREATE FUNCTION stays(i bigint) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'")
     db.view("stays", query, paused=True)
     db.view("quick", "SELECT id FROM clicks")
-    db.execute("CREATE OR REPLACE FUNCTION stays(i bigint) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN LOOP"
-               " BEGIN PERFORM pg_catalog.pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END;"
-               " END LOOP; END $$")
+    db.execute(STAYS.replace("LANGUAGE", "IMMUTABLE LANGUAGE"))
     produce(topic, numbered(0, 10))
     db.execute("SELECT kafka.resume('stays')")
     wait_until(lambda: _reason(db, "stays")[0] == "stopped", 20, "it is stopped")
@@ -138,6 +142,62 @@ def test_code_that_catches_every_cut(hasty, kafka, topic, produce, query):
     db.execute("SELECT kafka.resume('stays')")
     db.wait_count("stays", 20)
     assert db.value("SELECT count(*) FROM quick") == 20
+
+
+def test_resumed_again_and_again(hasty, kafka, topic, produce):
+    """It may hold its worker again, after the others have had their time."""
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    db.execute(STAYS)
+    db.view("stays", "SELECT public.stays(id) AS id FROM clicks")
+    db.view("quick", "SELECT id FROM clicks")
+    produce(topic, numbered(0, 10))
+    over = threading.Event()
+
+    def resume():
+        with db.connect() as other:
+            while not over.wait(0.05):
+                other.execute("SELECT kafka.resume('stays')")
+
+    thread = threading.Thread(target=resume)
+    thread.start()
+    try:
+        for first in range(10, 60, 10):
+            produce(topic, numbered(first, first + 10))
+            db.wait_count("quick", first + 10, timeout=25)
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_stopped_beside_an_open_resume(hasty, kafka, topic, produce):
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    db.execute(STAYS)
+    db.view("stays", "SELECT public.stays(id) AS id FROM clicks")
+    db.view("quick", "SELECT id FROM clicks")
+    with db.connect() as other:
+        other.autocommit = False
+        other.execute("SELECT kafka.resume('stays')")
+        produce(topic, numbered(0, 10))
+        db.wait_count("quick", 10, timeout=25)
+        wait_until(lambda: _reason(db, "stays")[0] == "stopped", 25, "it is stopped")
+        other.rollback()
+
+
+def test_code_that_makes_something_of_each_error(hasty, kafka, topic, produce):
+    """Slow, and it takes the cut for a record's error: with one record at a time it gets through."""
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    db.execute("CREATE FUNCTION tries(i bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN PERFORM"
+               " pg_catalog.pg_sleep(0.02); RETURN i; EXCEPTION WHEN query_canceled OR others THEN RETURN NULL; END $$")
+    db.view("tries", "SELECT public.tries(id) AS id FROM clicks", paused=True)
+    db.view("quick", "SELECT id FROM clicks")
+    produce(topic, numbered(0, 300))
+    db.execute("SELECT kafka.resume('tries')")
+    db.wait_count("quick", 300, timeout=25)
+    db.wait_count("tries", 300, timeout=60)
+    assert _reason(db, "tries")[0] == "running"
 
 
 def test_errors_that_look_like_cancels_are_shown(hasty, kafka, topic, produce):
