@@ -18,6 +18,7 @@ extern "C" {
 #include "utils/wait_event.h"
 }
 
+#include <algorithm>
 #include <cstring>
 
 #include "pg/hubs.h"
@@ -216,12 +217,17 @@ void supervisor::stop_holders()
         reason, reason + " [57014]. Let query_canceled pass, then kafka.resume. The setting "
                          "kafka.view_timeout says how long a part of a batch may take."};
     for (const Oid view : pool_.take_held()) {
+        const auto known = std::find_if(views_.begin(), views_.end(),
+                                        [&](const registered_view& v) { return v.view == view; });
+        if (known == views_.end())
+            continue; // dropped meanwhile
         bool stopped = false;
         const bool again = note_hold(view).times > 1;
         const std::optional<problem> wrong =
             in_transaction([&] { stopped = again && write_stop(view, report); });
         pg::call([&] {
-            ereport(LOG, (errmsg("kafka view %u held its worker, which was ended for it", view),
+            ereport(LOG, (errmsg("kafka view %s held its worker, which was ended for it",
+                                 known->name.c_str()),
                           errdetail("%s",
                                     stopped ? "The view is stopped."
                                     : wrong ? wrong->message.c_str()
