@@ -123,7 +123,11 @@ avro_decoder::avro_decoder(const payload_request& request, shared_schema schema,
                            avro_framing framing)
     : schema_(std::move(schema)), framing_(framing), types_(request.plan.columns.size()),
       values_({}, request.plan.server_encoding_utf8), registry_(request.plan.schemas),
-      frame_(request.options), schemas_(request.plan.schemas, parse_registered_avro),
+      frame_(request.options), schemas_(request.plan.schemas, parse_registered_avro,
+                                        [this] {
+                                            newest_ = nullptr;
+                                            forget_plans();
+                                        }),
       subject_(request.options.get("schema_subject", ""))
 {
     for (int c : request.columns) {

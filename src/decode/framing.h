@@ -49,14 +49,17 @@ class schema_frame {
     std::int64_t number_ = 0;
 };
 
-// T: what the format makes of a schema, kept for as long as the decoder lives.
+// T: what the format makes of a schema, kept until there are very many: whoever writes messages chooses among all
+// that the registry has.
 template <class T>
 class written_schemas {
   public:
     using maker = std::function<result<std::unique_ptr<T>>(const registry::schema&)>;
 
-    written_schemas(std::shared_ptr<registry::client> from, maker make)
-        : from_(std::move(from)), make_(std::move(make))
+    // forget: all that get() gave is about to end. Called by prepare() and get(); must not throw.
+    written_schemas(
+        std::shared_ptr<registry::client> from, maker make, std::function<void()> forget = [] {})
+        : from_(std::move(from)), make_(std::move(make)), forget_(std::move(forget))
     {
     }
 
@@ -98,16 +101,29 @@ class written_schemas {
     auto keep(const registry::schema_key& key, const registry::schema& s)
     {
         kept k;
+        std::size_t size = s.text.size();
+        for (const registry::dependency& d : s.needs)
+            size += d.text.size();
         if (auto made = make_(s))
             k.made = std::move(made.value());
         else
             k.flaw =
                 "The registry's " + key.text() + " cannot be used: " + made.error().message + ".";
+        if (all_.size() >= most_kept || text_ + size > most_text) {
+            forget_();
+            all_.clear();
+            text_ = 0;
+        }
+        text_ += size;
         return all_.insert_or_assign(key, std::move(k)).first;
     }
 
+    static constexpr std::size_t most_kept = 1000, most_text = 4 << 20;
+
     const std::shared_ptr<registry::client> from_;
     const maker make_;
+    const std::function<void()> forget_;
+    std::size_t text_ = 0; // of all, as the registry has it
     std::map<registry::schema_key, kept> all_;
     std::string why_;
 };

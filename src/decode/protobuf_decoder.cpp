@@ -122,7 +122,11 @@ protobuf_decoder::protobuf_decoder(const payload_request& request,
     : own_(std::move(own)), own_type_(type),
       type_name_(request.options.get("protobuf_message", "")), types_(request.plan.columns.size()),
       values_({}, request.plan.server_encoding_utf8), frame_(request.options),
-      schemas_(request.plan.schemas, parse_registered)
+      schemas_(request.plan.schemas, parse_registered, [this] {
+          newest_ = nullptr;
+          newest_plan_ = nullptr;
+          plans_.clear();
+      })
 {
     for (int c : request.columns) {
         const column& col = request.at(c);

@@ -20,6 +20,8 @@ constexpr auto first_pause = milliseconds(100), most_pause = milliseconds(10000)
 constexpr auto first_rest = milliseconds(10000), most_rest = milliseconds(300000);
 constexpr int tries_before_trouble = 3;    // a hiccup is not told
 constexpr std::size_t most_missing = 1000; // remembered
+constexpr std::size_t most_found = 10000;  // remembered, and so many bytes of their text
+constexpr std::size_t most_text = 64 << 20;
 constexpr std::size_t most_waiting = 64;
 
 // Every client of the process, so that what it knows outlives the statement that asked. Never
@@ -109,6 +111,7 @@ lookup client::find(const schema_key& key, const std::weak_ptr<listener>& who)
         e.tries = 0;
         if (is_new) {
             drop_missing();
+            drop_found();
         } else {
             e.asked_again = now + (old ? milliseconds(newest_holds) : e.rest);
         }
@@ -140,6 +143,23 @@ void client::drop_missing()
     std::erase_if(entries_, [](const auto& p) {
         return p.second.at == lookup::state::missing && !p.second.wanted;
     });
+}
+
+// All of them, where they are very many: what is needed is asked for again. Under the lock.
+void client::drop_found()
+{
+    std::size_t many = 0, text = 0;
+    for (const auto& [key, e] : entries_)
+        if (e.at == lookup::state::found) {
+            many++;
+            text += e.what->text.size();
+            for (const dependency& d : e.what->needs)
+                text += d.text.size();
+        }
+    if (many >= most_found || text >= most_text)
+        std::erase_if(entries_, [](const auto& p) {
+            return p.second.at == lookup::state::found && !p.second.wanted;
+        });
 }
 
 // ------------------------------------------------------------------ client's thread

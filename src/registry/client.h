@@ -97,6 +97,7 @@ class client : public std::enable_shared_from_this<client> {
     entries::iterator next_due(clock::time_point now, clock::time_point& soonest);
     void settle(entry&, result<reply>, std::vector<std::weak_ptr<listener>>& to_call);
     void drop_missing();
+    void drop_found();
     // Client's thread, without the lock.
     result<reply> fetch(http&, const schema_key&);
     result<std::string> ask(http&, const std::string& path, std::string& none);

@@ -67,6 +67,24 @@ def test_a_topic_whose_schema_changes(db, kafka, topic, produce, registry):
     assert db.rows("SELECT id, thing FROM kafka.decode(NULL::orders, %s)", [order(first, 7, "x")]) == [(7, "x")]
 
 
+def test_more_schemas_than_are_kept(db, kafka, topic, registry):
+    """Whoever writes messages chooses among all that a registry has: it is bounded what is kept of them."""
+    numbers = [registry.register(f"s{i}", {**ORDER, "doc": f"{i}"} if i % 2 else {**ORDER_2, "doc": f"{i}"})
+               for i in range(1100)]
+    registry.register("orders-value", ORDER_2)
+
+    def written(i):
+        if i % 2:
+            return order(numbers[i], i, f"i{i}")
+        return Registry.frame(numbers[i], encode(ORDER_2, {"id": i, "thing": f"i{i}", "price": None, "currency": "X"}))
+
+    chosen = [*range(1100), *(i for i in range(1100) for i in (i, 1, 2))]
+    orders(db, kafka, topic, registry, "id bigint, thing text", schema_subject="orders-value")
+    found = db.rows("SELECT o.id, o.thing FROM unnest(%s::bytea[]) WITH ORDINALITY p (payload, n),"
+                    " kafka.decode(NULL::orders, p.payload) o ORDER BY p.n", [[written(i) for i in chosen]])
+    assert found == [(i, f"i{i}") for i in chosen]
+
+
 def test_the_login_is_lent_to_those_with_usage(db, kafka, topic, registry):
     """Whoever can name the row type may decode, but not have the registry asked by the server's login."""
     number = registry.register("orders-value", ORDER)

@@ -48,6 +48,8 @@ std::string schema_key::text() const
 
 lookup client::find(const schema_key& key, const std::weak_ptr<listener>&)
 {
+    if (entries_.size() > 2000) // numbers come without end
+        entries_.clear();
     auto [at, is_new] = entries_.try_emplace(key);
     entry& e = at->second;
     if (is_new) {

@@ -136,6 +136,7 @@ class Registry:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # head and body are two writes: 40 ms between them else
 
             def do_GET(self):
                 registry.asked.append(self.path)
