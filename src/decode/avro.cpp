@@ -30,8 +30,6 @@ namespace {
 
 enum class avro_framing : std::uint8_t { none, container, registry };
 
-using shared_schema = shared_avro_schema;
-
 bool is_scalar(const avro_type& type)
 {
     return type.kind != avro_kind::record && type.kind != avro_kind::array &&
@@ -40,7 +38,7 @@ bool is_scalar(const avro_type& type)
 
 class avro_decoder final : public payload_decoder {
   public:
-    avro_decoder(const payload_request& request, shared_schema schema, avro_framing framing);
+    avro_decoder(const payload_request& request, shared_avro_schema schema, avro_framing framing);
 
     bool prepare(const record& r, bytes payload, const std::weak_ptr<registry::listener>& who,
                  std::shared_ptr<const fault>& trouble) override;
@@ -76,10 +74,11 @@ class avro_decoder final : public payload_decoder {
     bool container(bytes payload, rows& out);
     bool value(const avro_type& type, const avro_type* reader, json_node* node, int depth);
     bool record(const avro_type& type, const avro_type* reader, json_node& node, int depth);
-    void forget_plans()
+    void forget_plans() // with what they point to
     {
         plans_.clear();
         last_plan_ = nullptr;
+        newest_ = nullptr;
     }
     const record_plan& plan_of(const avro_type& type, const avro_type* reader, json_node& node);
     record_plan make_plan(const avro_type& type, const avro_type* reader, json_node& node);
@@ -91,7 +90,7 @@ class avro_decoder final : public payload_decoder {
         return fail(values_.convert().memory->copy(detail).data());
     }
 
-    shared_schema schema_; // the one given, or the reader's; null: none
+    shared_avro_schema schema_; // the one given, or the reader's; null: none
     const avro_framing framing_;
     std::vector<type_desc> types_; // by the plan's index
     json_node root_;
@@ -101,12 +100,12 @@ class avro_decoder final : public payload_decoder {
     const record_plan* last_plan_ = nullptr;
     avro_container container_;
     std::string written_text_; // of the schema in the newest container
-    shared_schema written_;
+    shared_avro_schema written_;
 
     // With a registry.
     const std::shared_ptr<registry::client> registry_;
     schema_frame frame_;
-    written_schemas<shared_schema> schemas_;
+    written_schemas<shared_avro_schema> schemas_;
     std::int64_t newest_number_ = -1; // of the schema met last
     const avro_schema* newest_ = nullptr;
     const std::string subject_; // of the reader's schema; empty: none
@@ -119,15 +118,12 @@ class avro_decoder final : public payload_decoder {
     std::string json_;
 };
 
-avro_decoder::avro_decoder(const payload_request& request, shared_schema schema,
+avro_decoder::avro_decoder(const payload_request& request, shared_avro_schema schema,
                            avro_framing framing)
     : schema_(std::move(schema)), framing_(framing), types_(request.plan.columns.size()),
       values_({}, request.plan.server_encoding_utf8), registry_(request.plan.schemas),
-      frame_(request.options), schemas_(request.plan.schemas, parse_registered_avro,
-                                        [this] {
-                                            newest_ = nullptr;
-                                            forget_plans();
-                                        }),
+      frame_(request.options),
+      schemas_(request.plan.schemas, parse_registered_avro, [this] { forget_plans(); }),
       subject_(request.options.get("schema_subject", ""))
 {
     for (int c : request.columns) {
@@ -195,7 +191,7 @@ bool avro_decoder::prepare_reader(const std::weak_ptr<registry::listener>& who,
         return false;
     }
     if (l.what != subject_schema_) {
-        shared_schema made; // all of it before anything is believed: memory may end
+        shared_avro_schema made; // all of it before anything is believed: memory may end
         if (l.what)
             if (auto parsed = parse_registered_avro(*l.what))
                 made = std::move(*parsed.value());
@@ -224,7 +220,7 @@ const avro_schema* avro_decoder::written_with(std::string_view& why)
 {
     if (frame_.by_number() && newest_ && frame_.number() == newest_number_)
         return newest_;
-    const shared_schema* found = schemas_.get(frame_.key(), why);
+    const shared_avro_schema* found = schemas_.get(frame_.key(), why);
     if (!found)
         return nullptr;
     if (frame_.by_number()) {
@@ -344,11 +340,11 @@ bool avro_decoder::record(const avro_type& type, const avro_type* reader, json_n
         }
     }
     reader_.end_record(began);
-    for (const auto& [branch, field] : plan.defaults)
-        if (!reader_.aside(field->default_value, [&, branch = branch, type = field->type] {
-                return value(*type, nullptr, branch, depth + 1);
-            }))
+    for (const auto& d : plan.defaults) {
+        const auto read = [&] { return value(*d.second->type, nullptr, d.first, depth + 1); };
+        if (!reader_.aside(d.second->default_value, read))
             return false;
+    }
     return true;
 }
 
@@ -487,7 +483,7 @@ const format_row avro_format = {
         const avro_framing framing = framing_of(r.options, r.plan.schemas != nullptr);
         if (framing == avro_framing::registry && !r.plan.schemas)
             return no_registry("avro");
-        shared_schema schema;
+        shared_avro_schema schema;
         if (const std::string* text = r.options.find("avro_schema")) {
             auto parsed = avro_schema::parse(*text);
             if (!parsed)
