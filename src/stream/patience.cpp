@@ -11,7 +11,6 @@ extern "C" {
 }
 
 #include <algorithm>
-
 #include <atomic>
 
 #include "pg/guard.h"
@@ -22,7 +21,7 @@ namespace ke::stream {
 
 namespace {
 
-// So many cancels that were taken, and nothing has ended: it never will.
+// So many cancels that were taken, and nothing has ended: it may never.
 constexpr int most_cuts = 3;
 
 TimeoutId timer;

@@ -17,8 +17,8 @@ namespace ke::stream {
 // Once, before the first.
 void init_patience();
 
-// Around the code of a view; one at a time; C++ frames only. A limit of 0: it has the
-// worker to itself; kafka.view_timeout holds from when the supervisor has given the worker other views.
+// Around the code of a view; one at a time; C++ frames only. A limit of 0: it has the worker to itself;
+// kafka.view_timeout holds from when the supervisor has given the worker other views.
 class patience {
   public:
     patience(Oid view, std::chrono::milliseconds limit);

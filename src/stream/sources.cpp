@@ -242,8 +242,7 @@ void worker::prepare(served_view& v)
             run_plan(v, nothing);
         }
         if (const auto limit = time_for(v); limit.count() > 0 && watch->spent() > limit)
-            v.pace.cut_off(4 *
-                           v.pace.rows(v.is.options.batch_rows)); // its code would not be cut off
+            v.pace.cut_off(4 * v.pace.rows(v.is.options.batch_rows)); // too late to be cut off
         watch.reset();
         abort_work();
     } catch (const pg::pg_error& e) {
