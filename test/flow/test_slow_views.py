@@ -144,6 +144,25 @@ def test_code_that_catches_every_cut(hasty, kafka, topic, produce, query):
     assert db.value("SELECT count(*) FROM quick") == 20
 
 
+def test_code_that_catches_every_cut_and_is_alone(hasty, kafka, topic, produce):
+    """Nobody waits for it but who pauses it: its worker has to be ended."""
+    db = hasty
+    db.topic_table("clicks", "id bigint", kafka, topic=topic)
+    db.execute(STAYS)
+    db.view("stays", "SELECT public.stays(id) AS id FROM clicks")
+    produce(topic, numbered(0, 10))
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    wait_until(lambda: db.value(asleep) > 0, 20, "it waits")
+    with db.connect() as other:
+        pausing = threading.Thread(target=other.execute, args=["SELECT kafka.pause('stays')"])
+        pausing.start()
+        wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, 20, "the pause waits")
+        db.execute("SELECT pg_terminate_backend(pid) FROM kafka.workers")
+        pausing.join(20)
+        assert not pausing.is_alive()
+    assert _reason(db, "stays")[0] == "paused"
+
+
 def test_resumed_again_and_again(hasty, kafka, topic, produce):
     """It may hold its worker again, after the others have had their time."""
     db = hasty
