@@ -101,20 +101,17 @@ class written_schemas {
     auto keep(const registry::schema_key& key, const registry::schema& s)
     {
         kept k;
-        std::size_t size = s.text.size();
-        for (const registry::dependency& d : s.needs)
-            size += d.text.size();
         if (auto made = make_(s))
             k.made = std::move(made.value());
         else
             k.flaw =
                 "The registry's " + key.text() + " cannot be used: " + made.error().message + ".";
-        if (all_.size() >= most_kept || text_ + size > most_text) {
+        if (all_.size() >= most_kept || text_ + s.size() > most_text) {
             forget_();
             all_.clear();
             text_ = 0;
         }
-        text_ += size;
+        text_ += s.size();
         return all_.insert_or_assign(key, std::move(k)).first;
     }
 

@@ -152,9 +152,7 @@ void client::drop_found()
     for (const auto& [key, e] : entries_)
         if (e.at == lookup::state::found) {
             many++;
-            text += e.what->text.size();
-            for (const dependency& d : e.what->needs)
-                text += d.text.size();
+            text += e.what->size();
         }
     if (many >= most_found || text >= most_text)
         std::erase_if(entries_, [](const auto& p) {

@@ -39,6 +39,14 @@ struct schema {
     schema_type type = schema_type::avro;
     std::string text;
     std::vector<dependency> needs; // each behind what it needs itself; no name twice
+
+    std::size_t size() const // bytes of text, what it needs included
+    {
+        std::size_t n = text.size();
+        for (const dependency& d : needs)
+            n += d.text.size();
+        return n;
+    }
 };
 
 } // namespace ke::registry

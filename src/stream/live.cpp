@@ -116,22 +116,18 @@ void publish_state(Oid view, live_state state, const std::string& reason, const 
 
 namespace {
 
-// The view's entry, by change; nothing where there is none yet, but for make.
+// In the view's entry, which is there once anything of the view has been shown.
 template <class F>
-hold with_hold(Oid view, bool make, const F& change)
+hold with_hold(Oid view, const F& change)
 {
     const view_key key = {MyDatabaseId, view};
     hold result = {};
     with_table([&] {
         if (!attach_tables())
             return;
-        bool found = true;
-        auto* e = static_cast<view_entry*>(make ? dshash_find_or_insert(views, &key, &found)
-                                                : dshash_find(views, &key, true));
+        auto* e = static_cast<view_entry*>(dshash_find(views, &key, true));
         if (!e)
             return;
-        if (!found)
-            std::memset(reinterpret_cast<char*>(e) + sizeof key, 0, sizeof *e - sizeof key);
         change(e);
         result = {e->held, e->held_at};
         dshash_release_lock(views, e);
@@ -143,7 +139,7 @@ hold with_hold(Oid view, bool make, const F& change)
 
 hold note_hold(Oid view)
 {
-    return with_hold(view, true, [](view_entry* e) {
+    return with_hold(view, [](view_entry* e) {
         e->held++;
         e->held_at = steady_now();
     });
@@ -151,12 +147,12 @@ hold note_hold(Oid view)
 
 hold hold_of(Oid view)
 {
-    return with_hold(view, false, [](const view_entry*) {});
+    return with_hold(view, [](const view_entry*) {});
 }
 
 void forget_hold(Oid view)
 {
-    with_hold(view, false, [](view_entry* e) { e->held = 0; });
+    with_hold(view, [](view_entry* e) { e->held = 0; });
 }
 
 void supervisor_says(Oid view, live_state state, const std::string& reason, bool force)

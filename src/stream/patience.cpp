@@ -62,8 +62,7 @@ void init_patience()
 }
 
 patience::patience(Oid view, std::chrono::milliseconds limit)
-    : alone_(limit.count() == 0),
-      limit_(alone_ ? std::chrono::milliseconds(pg::settings::view_timeout_ms) : limit),
+    : limit_(limit.count() == 0 ? std::chrono::milliseconds(pg::settings::view_timeout_ms) : limit),
       began_(std::chrono::steady_clock::now())
 {
     const int ms = static_cast<int>(std::min<std::int64_t>(limit_.count(), INT_MAX));
@@ -71,7 +70,7 @@ patience::patience(Oid view, std::chrono::milliseconds limit)
     whose = view;
     cuts = 0;
     cut = false;
-    alone = alone_;
+    alone = limit.count() == 0;
     if (ms == 0)
         return;
     pg::call([ms, again] {

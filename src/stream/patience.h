@@ -35,7 +35,6 @@ class patience {
     void judge(trouble&) const;
 
   private:
-    const bool alone_;
     const std::chrono::milliseconds limit_; // 0: none
     const std::chrono::steady_clock::time_point began_;
 };

@@ -163,13 +163,17 @@ def test_code_that_catches_every_cut_and_is_alone(hasty, kafka, topic, produce):
     assert _reason(db, "stays")[0] == "paused"
 
 
-def test_resumed_again_and_again(hasty, kafka, topic, produce):
-    """It may hold its worker again, after the others have had their time."""
-    db = hasty
+def stays_beside_quick(db, kafka, topic):
     db.topic_table("clicks", "id bigint", kafka, topic=topic)
     db.execute(STAYS)
     db.view("stays", "SELECT public.stays(id) AS id FROM clicks")
     db.view("quick", "SELECT id FROM clicks")
+
+
+def test_resumed_again_and_again(hasty, kafka, topic, produce):
+    """It may hold its worker again, after the others have had their time."""
+    db = hasty
+    stays_beside_quick(db, kafka, topic)
     produce(topic, numbered(0, 10))
     over = threading.Event()
 
@@ -191,10 +195,7 @@ def test_resumed_again_and_again(hasty, kafka, topic, produce):
 
 def test_stopped_beside_an_open_resume(hasty, kafka, topic, produce):
     db = hasty
-    db.topic_table("clicks", "id bigint", kafka, topic=topic)
-    db.execute(STAYS)
-    db.view("stays", "SELECT public.stays(id) AS id FROM clicks")
-    db.view("quick", "SELECT id FROM clicks")
+    stays_beside_quick(db, kafka, topic)
     with db.connect() as other:
         other.autocommit = False
         other.execute("SELECT kafka.resume('stays')")
